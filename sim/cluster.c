@@ -1,0 +1,541 @@
+/* cluster.c: the event loop of a run: trace -> router -> replicas; arrivals are pulled as the
+ * clock reaches them, followers are released by what they follow, everything else is an event. */
+#include "sim/cluster.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "sim/core.h"
+
+/* Followers are read this many records ahead of the clock, so that they are known before the record
+ * they follow is done. */
+#define READ_AHEAD 16384u
+
+#define PROGRESS_EVERY 4096u /* events */
+
+void sim_decision(struct sim *s, enum decision what, uint64_t seq, ns_t at, uint64_t number)
+{
+    digest_fold(&s->digest, what, seq, at, number);
+    const struct sink *k = &s->cfg->sink;
+    if (k->ops != NULL && k->ops->decision != NULL)
+        k->ops->decision(k->self, what, seq, at, number, s->digest.h);
+}
+
+/* ---- live requests by seq, for followers ---- */
+
+static size_t seqmap_slot(const struct sim *s, uint64_t seq)
+{
+    size_t i = (size_t)hash_u64(seq) & (s->seqmap_len - 1);
+    while (s->seqmap[i].id != REQ_NONE && s->seqmap[i].seq != seq)
+        i = (i + 1) & (s->seqmap_len - 1);
+    return i;
+}
+
+static void seqmap_put(struct sim *s, uint64_t seq, req_id id)
+{
+    if (4 * (s->seqmap_used + 1) > 3 * s->seqmap_len) {
+        struct seqmap_entry *old = s->seqmap;
+        size_t old_len = s->seqmap_len;
+        s->seqmap_len = MAX((size_t)64, 2 * old_len);
+        s->seqmap = mem_alloc(s->seqmap_len * sizeof(*s->seqmap));
+        for (size_t i = 0; i < s->seqmap_len; i++)
+            s->seqmap[i].id = REQ_NONE;
+        for (size_t i = 0; i < old_len; i++)
+            if (old[i].id != REQ_NONE)
+                s->seqmap[seqmap_slot(s, old[i].seq)] = old[i];
+        mem_free(old);
+    }
+    s->seqmap[seqmap_slot(s, seq)] = (struct seqmap_entry){seq, id};
+    s->seqmap_used++;
+}
+
+static req_id seqmap_get(const struct sim *s, uint64_t seq)
+{
+    return s->seqmap_len == 0 ? REQ_NONE : s->seqmap[seqmap_slot(s, seq)].id;
+}
+
+static void seqmap_drop(struct sim *s, uint64_t seq)
+{
+    size_t mask = s->seqmap_len - 1, i = seqmap_slot(s, seq);
+    if (s->seqmap[i].id == REQ_NONE)
+        return;
+    s->seqmap_used--;
+    for (size_t j = (i + 1) & mask; s->seqmap[j].id != REQ_NONE; j = (j + 1) & mask) {
+        size_t home = (size_t)hash_u64(s->seqmap[j].seq) & mask;
+        if (((j - home) & mask) >= ((j - i) & mask)) { /* may move back into the hole */
+            s->seqmap[i] = s->seqmap[j];
+            i = j;
+        }
+    }
+    s->seqmap[i].id = REQ_NONE;
+}
+
+/* ---- reading the trace ---- */
+
+static req_id request_new(struct sim *s, const struct trace_rec *rec)
+{
+    req_id id = slots_take(&s->requests);
+    slots_ensure(&s->req_state, id + 1);
+    slots_ensure(&s->tenant_router, rec->tenant + 1);
+    slots_ensure(&s->tenant_predictor, rec->tenant + 1);
+    struct request *q = sim_req(s, id);
+    *q = (struct request){
+        .info = {.seq = rec->seq,
+                 .arrived_at = rec->arrival_at,
+                 .last_run_at = -1,
+                 .tenant = rec->tenant,
+                 .slo_class = rec->slo_class,
+                 .priority = rec->priority,
+                 .prompt_tokens = rec->prompt_tokens,
+                 .max_tokens = rec->max_tokens,
+                 .predicted_tokens = rec->predicted_tokens,
+                 .session_hash = rec->session != NULL ? hash_str(rec->session) : 0,
+                 .state = REQ_DEFERRED},
+        .output_tokens = rec->output_tokens,
+        .turn = rec->turn,
+        .replica = UINT32_MAX,
+        .prev = REQ_NONE,
+        .next = REQ_NONE,
+        .after = rec->after,
+        .delay_ns = rec->delay_ns,
+        .first_child = REQ_NONE,
+        .next_sibling = REQ_NONE,
+        .admitted_at = -1,
+        .first_token_at = -1,
+        .last_token_at = -1,
+        .itl_max_ns = -1,
+    };
+    if (rec->session != NULL)
+        memcpy(q->session, rec->session, strnlen(rec->session, TRACE_SESSION_MAX));
+    content_build(&q->content, rec->seq, rec->prompt_tokens, s->cfg->replica[0].limits.block_size,
+                  rec->segment, rec->n_segments, rec->continues);
+    if (s->cfg->trace.traits.has_after)
+        seqmap_put(s, rec->seq, id);
+    return id;
+}
+
+static void request_free(struct sim *s, req_id id)
+{
+    struct request *q = sim_req(s, id);
+    if (s->cfg->trace.traits.has_after)
+        seqmap_drop(s, q->info.seq);
+    content_release(&q->content);
+    q->live = false;
+    slots_give(&s->requests, id);
+}
+
+/* Followers wait at the record they follow, in the order of the trace. */
+static bool attach(struct sim *s, req_id id, const struct trace_rec *rec)
+{
+    struct request *q = sim_req(s, id);
+    req_id parent = seqmap_get(s, q->after);
+    if (parent == REQ_NONE)
+        return err_set(s->err,
+                       "trace line %llu: row %llu follows row %llu, which was done before this row "
+                       "was read; put followers within %u rows of the row they follow",
+                       (unsigned long long)rec->line, (unsigned long long)rec->seq,
+                       (unsigned long long)rec->after, READ_AHEAD);
+    req_id *at = &sim_req(s, parent)->first_child;
+    while (*at != REQ_NONE)
+        at = &sim_req(s, *at)->next_sibling;
+    *at = id;
+    return true;
+}
+
+/* Reads until `want` timed records are waiting their turn, or the trace ends. */
+static bool read_ahead(struct sim *s)
+{
+    size_t want = s->cfg->trace.traits.has_after ? READ_AHEAD : 1;
+    while (!s->trace_ended && s->ahead_n < want) {
+        struct trace_rec rec;
+        enum trace_status st = s->cfg->trace.ops->next(s->cfg->trace.self, &rec, s->err);
+        if (st == TRACE_ERR)
+            return false;
+        if (st == TRACE_END) {
+            s->trace_ended = true;
+            break;
+        }
+        if (rec.failed) {
+            metrics_failed_in_trace(s->metrics);
+            s->res->failed_in_trace++;
+            continue;
+        }
+        req_id id = request_new(s, &rec);
+        if (rec.after != TRACE_NO_PARENT) {
+            if (!attach(s, id, &rec))
+                return false;
+            continue;
+        }
+        s->ahead[(s->ahead_head + s->ahead_n++) % s->ahead_cap] = id;
+    }
+    return true;
+}
+
+static void arrive_at(struct sim *s, req_id id, ns_t at)
+{
+    struct request *q = sim_req(s, id);
+    q->info.arrived_at = at;
+    q->counted = at >= s->cfg->metrics.warmup_ns;
+    evq_push(&s->evq,
+             (struct event){.at = at, .kind = EV_ARRIVAL, .number = q->info.seq, .data = id});
+}
+
+/* The next timed record gets its arrival event: when the trace says, or now (closed loop). */
+static bool schedule_next(struct sim *s, ns_t now)
+{
+    if (!read_ahead(s))
+        return false;
+    if (s->ahead_n == 0)
+        return true;
+    req_id id = s->ahead[s->ahead_head];
+    s->ahead_head = (s->ahead_head + 1) % s->ahead_cap;
+    s->ahead_n--;
+    ns_t at = s->cfg->concurrency > 0 ? now : sim_req(s, id)->info.arrived_at;
+    arrive_at(s, id, at);
+    return true;
+}
+
+/* ---- done ---- */
+
+static void release_children(struct sim *s, req_id parent, bool refused, ns_t at)
+{
+    req_id next = sim_req(s, parent)->first_child;
+    while (next != REQ_NONE) {
+        req_id id = next;
+        struct request *q = sim_req(s, id);
+        next = q->next_sibling;
+        if (refused) {
+            q->info.arrived_at = at;
+            q->counted = at >= s->cfg->metrics.warmup_ns;
+            s->live++;
+            q->live = true;
+            s->res->requests++;
+            metrics_arrival(s->metrics, at, q->info.tenant);
+            sim_decision(s, DEC_ARRIVAL, q->info.seq, at, 0);
+            sim_done(s, id, STATUS_REFUSED, "parent", at);
+        } else {
+            arrive_at(s, id, ns_add(at, q->delay_ns));
+        }
+    }
+}
+
+static void report_request(struct sim *s, const struct request *q, enum req_status status,
+                           const char *reason, ns_t at)
+{
+    bool finished = status == STATUS_FINISHED;
+    struct request_row row = {
+        .seq = q->info.seq,
+        .tenant = names_text(s->cfg->tenants, q->info.tenant),
+        .session = q->session[0] != '\0' ? q->session : NULL,
+        .slo_class = q->info.slo_class == NAMES_NONE
+                         ? NULL
+                         : names_text(s->cfg->classes, q->info.slo_class),
+        .turn = q->turn,
+        .arrived_at = q->info.arrived_at,
+        .admitted_at = q->admitted_at,
+        .first_token_at = q->first_token_at,
+        .done_at = status == STATUS_UNFINISHED ? -1 : at,
+        .prompt_tokens = q->info.prompt_tokens,
+        .output_tokens = q->info.emitted,
+        .max_tokens = q->info.max_tokens,
+        .cached_tokens = q->info.cached_tokens,
+        .preemptions = q->info.preemptions,
+        .itl_max_ns = q->itl_max_ns,
+        .replica = q->replica,
+        .status = status,
+        .reason = reason,
+    };
+    if (finished) {
+        CHECK(q->info.arrived_at <= q->admitted_at && q->admitted_at <= q->first_token_at &&
+                  q->first_token_at <= at,
+              INV_ORDER, "request %llu: %lld %lld %lld %lld", (unsigned long long)q->info.seq,
+              (long long)q->info.arrived_at, (long long)q->admitted_at,
+              (long long)q->first_token_at, (long long)at);
+        CHECK(q->info.emitted == q->output_tokens, INV_TOKENS, "request %llu: %u of %u tokens",
+              (unsigned long long)q->info.seq, q->info.emitted, q->output_tokens);
+    }
+    metrics_done(s->metrics, &row, q->info.tenant, q->info.slo_class);
+    const struct sink *k = &s->cfg->sink;
+    if (k->ops != NULL && k->ops->request != NULL)
+        (void)k->ops->request(k->self, &row, s->err);
+}
+
+static void tell_router(struct sim *s, const struct request *q)
+{
+    if (q->replica == UINT32_MAX)
+        return;
+    s->load[q->replica].in_flight--;
+    const struct router_ops *ops = s->cfg->router;
+    if (ops->on_done == NULL)
+        return;
+    struct route_view v = {s->now, s->cfg->n_replicas, s->load};
+    ops->on_done(s->router, &v, &q->info, q->replica, q->info.emitted);
+}
+
+void sim_done(struct sim *s, req_id id, enum req_status status, const char *reason, ns_t at)
+{
+    struct request *q = sim_req(s, id);
+    bool refused = status == STATUS_REFUSED;
+    s->live--;
+    if (refused)
+        s->res->refused++;
+    else
+        s->res->finished++;
+    sim_decision(s, refused ? DEC_REFUSE : DEC_FINISH, q->info.seq, at, q->info.emitted);
+    report_request(s, q, status, reason, at);
+    tell_router(s, q);
+    const struct predictor_ops *p = s->cfg->predictor;
+    if (!refused && p != NULL && p->learn != NULL)
+        p->learn(s->predictor, &q->info, slots_at(&s->tenant_predictor, q->info.tenant),
+                 q->info.emitted);
+    CHECK(s->res->requests == s->live + s->res->finished + s->res->refused, INV_CONSERVE,
+          "%llu arrived, %llu live, %llu finished, %llu refused",
+          (unsigned long long)s->res->requests, (unsigned long long)s->live,
+          (unsigned long long)s->res->finished, (unsigned long long)s->res->refused);
+    bool timed = q->after == TRACE_NO_PARENT;
+    release_children(s, id, refused, at);
+    request_free(s, id);
+    if (s->cfg->concurrency > 0 && timed)
+        (void)schedule_next(s, at); /* a failure is in s->err and stops the loop */
+}
+
+/* ---- events ---- */
+
+static void on_arrival(struct sim *s, req_id id)
+{
+    struct request *q = sim_req(s, id);
+    q->live = true;
+    s->live++;
+    s->res->requests++;
+    metrics_arrival(s->metrics, s->now, q->info.tenant);
+    sim_decision(s, DEC_ARRIVAL, q->info.seq, s->now, 0);
+
+    for (uint32_t i = 0; i < s->cfg->n_replicas; i++) {
+        struct replica *r = &s->replica[i];
+        struct replica_load *l = &s->load[i];
+        l->taken_at = s->now;
+        l->waiting = r->waiting.n;
+        l->running = r->running.n;
+        l->free_units = r->kv.free;
+        l->evictable_units = r->kv.cached;
+    }
+    struct route_view v = {s->now, s->cfg->n_replicas, s->load};
+    uint32_t to = s->cfg->router->route(s->router, &v, &q->info,
+                                        slots_at(&s->tenant_router, q->info.tenant));
+    if (to == ROUTE_REJECT) {
+        sim_done(s, id, STATUS_REFUSED, "router", s->now);
+    } else {
+        CHECK(to < s->cfg->n_replicas, INV_OFFER, "%s: replica %u of %u", s->cfg->router->name, to,
+              s->cfg->n_replicas);
+        sim_decision(s, DEC_ROUTE, q->info.seq, s->now, to);
+        s->load[to].in_flight++;
+        slots_ensure(&s->replica[to].tenant_state, q->info.tenant + 1);
+        replica_arrive(&s->replica[to], id);
+    }
+    if (s->cfg->concurrency == 0 && sim_req(s, id)->after == TRACE_NO_PARENT)
+        (void)schedule_next(s, s->now);
+}
+
+/* What the replica holds now joins the cluster's state. */
+static void settle_units(struct sim *s, struct replica *r)
+{
+    s->state.units_used += r->kv.held - r->units_reported;
+    r->units_reported = r->kv.held;
+}
+
+static void on_event(struct sim *s, const struct event *ev)
+{
+    if (ev->kind == EV_ARRIVAL) {
+        on_arrival(s, (req_id)ev->data);
+        return;
+    }
+    struct replica *r = &s->replica[ev->kind == EV_TRANSFER ? ev->entity / 2 : ev->entity];
+    switch ((enum ev_kind)ev->kind) {
+    case EV_STEP_DONE:
+        replica_step_done(r);
+        break;
+    case EV_TRANSFER:
+        blocks_transfers_done(r, ev->entity % 2 ? &r->in : &r->out, ev->number);
+        break;
+    case EV_ARRIVAL:
+        break;
+    case EV_DEFERRED:
+        replica_deferred(r, (req_id)ev->data);
+        break;
+    case EV_TIMER:
+        replica_timer(r);
+        break;
+    case EV_DECIDE:
+        replica_decide(r);
+        break;
+    }
+    settle_units(s, r);
+}
+
+static void sleep_until(ns_t wall_at)
+{
+    struct timespec ts = {.tv_sec = wall_at / NS_PER_S, .tv_nsec = (long)(wall_at % NS_PER_S)};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
+        ;
+}
+
+static ns_t wall_now(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (ns_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
+static bool loop(struct sim *s)
+{
+    const struct sim_config *cfg = s->cfg;
+    ns_t zero = wall_now();
+    for (uint32_t i = 0; i < MAX(cfg->concurrency, 1); i++)
+        if (!schedule_next(s, 0))
+            return false;
+    uint64_t n_events = 0;
+    struct event ev;
+    while (!s->err->set && evq_pop(&s->evq, &ev)) {
+        CHECK(ev.at >= s->now, INV_TIME, "event at %lld, clock at %lld", (long long)ev.at,
+              (long long)s->now);
+        if (ev.at >= cfg->metrics.horizon_ns)
+            break;
+        if (s->n_timers == s->evq.n + 1 && ev.kind == EV_TIMER && s->live == 0)
+            break; /* only timers are left: nothing will ever happen again */
+        if (cfg->clock == CLOCK_PACED)
+            sleep_until(ns_add(zero, ev.at));
+        if (ev.at > s->now)
+            metrics_advance(s->metrics, ev.at);
+        s->now = ev.at;
+        on_event(s, &ev);
+        metrics_state(s->metrics, &s->state);
+        if (cfg->progress != NULL && n_events++ % PROGRESS_EVERY == 0)
+            cfg->progress(cfg->progress_self, s->now, s->res->finished + s->res->refused);
+    }
+    return !s->err->set;
+}
+
+/* ---- the run ---- */
+
+static size_t max_req_state(const struct sim_config *cfg)
+{
+    size_t most = 0;
+    for (uint32_t i = 0; i < cfg->n_replicas; i++)
+        most = MAX(most, cfg->replica[i].scheduler->req_state_bytes);
+    return most;
+}
+
+static bool open_all(struct sim *s)
+{
+    const struct sim_config *cfg = s->cfg;
+    for (uint32_t i = 1; i < cfg->n_replicas; i++)
+        CHECK(cfg->replica[i].limits.block_size == cfg->replica[0].limits.block_size, INV_BATCH,
+              "replica %u: block_size %u, replica 0: %u", i, cfg->replica[i].limits.block_size,
+              cfg->replica[0].limits.block_size);
+    s->router = cfg->router->open(&s->arena, cfg->params, cfg->n_replicas, cfg->seed, s->err);
+    if (s->router == NULL)
+        return false;
+    if (cfg->predictor != NULL) {
+        s->predictor = cfg->predictor->open(&s->arena, cfg->params, cfg->seed, s->err);
+        if (s->predictor == NULL)
+            return false;
+    }
+    uint64_t capacity = 0;
+    for (uint32_t i = 0; i < cfg->n_replicas; i++) {
+        if (!replica_open(&s->replica[i], s, i, &cfg->replica[i], s->err))
+            return false;
+        s->load[i].capacity_units = s->replica[i].kv.capacity;
+        capacity += s->replica[i].kv.capacity;
+    }
+    struct metrics_config mc = cfg->metrics;
+    mc.tenants = cfg->tenants;
+    mc.classes = cfg->classes;
+    mc.n_replicas = cfg->n_replicas;
+    mc.capacity_units = capacity;
+    s->metrics = metrics_open(&mc);
+    return true;
+}
+
+static int by_seq(const void *a, const void *b)
+{
+    const struct request *const *x = a, *const *y = b;
+    return ((*x)->info.seq > (*y)->info.seq) - ((*x)->info.seq < (*y)->info.seq);
+}
+
+/* Requests that the horizon cut off, in the order of the trace. */
+static void report_unfinished(struct sim *s)
+{
+    if (s->live == 0)
+        return;
+    const struct request **left = mem_alloc((size_t)s->live * sizeof(const struct request *));
+    size_t n = 0;
+    for (req_id id = 0; id < s->requests.high; id++)
+        if (sim_req(s, id)->live)
+            left[n++] = sim_req(s, id);
+    CHECK(n == s->live, INV_CONSERVE, "%zu slots in use, %llu live", n,
+          (unsigned long long)s->live);
+    qsort(left, n, sizeof(const struct request *), by_seq);
+    for (size_t i = 0; i < n; i++)
+        report_request(s, left[i], STATUS_UNFINISHED, "", s->now);
+    s->res->unfinished = n;
+    mem_free(left);
+}
+
+static void close_all(struct sim *s)
+{
+    for (req_id id = 0; id < s->requests.high; id++)
+        content_release(&sim_req(s, id)->content);
+    for (uint32_t i = 0; i < s->cfg->n_replicas; i++)
+        replica_close(&s->replica[i]);
+    if (s->metrics != NULL)
+        metrics_close(s->metrics);
+    mem_free(s->replica);
+    mem_free(s->load);
+    mem_free(s->ahead);
+    mem_free(s->seqmap);
+    slots_release(&s->requests);
+    slots_release(&s->req_state);
+    slots_release(&s->tenant_router);
+    slots_release(&s->tenant_predictor);
+    evq_release(&s->evq);
+    arena_release(&s->arena);
+}
+
+bool sim_run(const struct sim_config *cfg, struct sim_result *res, struct err *e)
+{
+    *res = (struct sim_result){.note = {.error = NAN}};
+    struct sim s = {.cfg = cfg, .res = res, .err = e};
+    arena_init(&s.arena);
+    evq_init(&s.evq);
+    slots_init(&s.requests, sizeof(struct request));
+    slots_init(&s.req_state, max_req_state(cfg));
+    slots_init(&s.tenant_router, cfg->router->tenant_state_bytes);
+    slots_init(&s.tenant_predictor,
+               cfg->predictor != NULL ? cfg->predictor->tenant_state_bytes : 0);
+    s.replica = mem_alloc(cfg->n_replicas * sizeof(*s.replica));
+    s.load = mem_alloc(cfg->n_replicas * sizeof(*s.load));
+    s.ahead_cap = cfg->trace.traits.has_after ? READ_AHEAD : 1;
+    s.ahead = mem_alloc(s.ahead_cap * sizeof(*s.ahead));
+
+    const struct sink *k = &cfg->sink;
+    bool begun = false;
+    bool ok = open_all(&s);
+    if (ok && k->ops != NULL && k->ops->begin != NULL)
+        ok = begun = k->ops->begin(k->self, e);
+    if (ok && k->ops != NULL && k->ops->cost_model != NULL)
+        k->ops->cost_model(k->self, res->note.cost_model);
+    ok = ok && loop(&s);
+    if (ok) {
+        report_unfinished(&s);
+        ok = metrics_report(s.metrics, k, e);
+    }
+    res->digest = s.digest.h;
+    res->end_at = s.now;
+    if (begun && k->ops->end != NULL)
+        ok = k->ops->end(k->self, ok, res->digest, e) && ok;
+    close_all(&s);
+    return ok && !e->set;
+}

@@ -1,0 +1,44 @@
+/* cluster.h: the whole simulation: trace -> router -> replicas -> metrics -> sink, one event loop,
+ * one thread. What a run decides depends on this configuration, the trace and the seed only. */
+#ifndef SIM_CLUSTER_H
+#define SIM_CLUSTER_H
+
+#include "sim/engine.h"
+#include "sim/predictor.h"
+#include "sim/router.h"
+#include "sim/trace.h"
+
+enum sim_clock { CLOCK_VIRTUAL, CLOCK_PACED };
+
+struct sim_config {
+    const struct replica_config *replica;
+    uint32_t n_replicas;
+    const struct router_ops *router;
+    const struct predictor_ops *predictor; /* NULL: none */
+    const struct params *params;           /* of every policy */
+    struct trace_source trace;             /* the caller closes it */
+    struct names *tenants, *classes;
+    struct sink sink;              /* ops NULL: none */
+    struct metrics_config metrics; /* tenants, capacity and replicas are set by sim_run */
+    enum sim_clock clock;
+    uint32_t concurrency; /* closed loop; 0: open loop */
+    uint64_t seed;
+    bool store_steps; /* hand steps and transfers to the sink */
+    /* Called now and then with the simulated time and the requests done. [NULL] */
+    void (*progress)(void *, ns_t now, uint64_t done);
+    void *progress_self;
+};
+
+struct sim_result {
+    uint64_t digest;
+    uint64_t requests, finished, refused, unfinished, failed_in_trace;
+    uint64_t steps;
+    ns_t end_at;
+    struct backend_note note;
+};
+
+/* Runs to the end of the trace (or the horizon). false: the trace, a policy's open, the backend or
+ * the sink failed; err says which, and the sink was told that the run failed. */
+bool sim_run(const struct sim_config *cfg, struct sim_result *res, struct err *e) NODISCARD;
+
+#endif

@@ -1,0 +1,64 @@
+/* engine_model.c: the engines that are known. A row states what was published or observed of an
+ * engine; none was fitted on a run that it is validated against. An engine with no source for its
+ * host time has no row: an unknown name is refused, never given another engine's numbers. */
+#include "sim/engine_model.h"
+
+#include <math.h>
+#include <string.h>
+
+static const struct engine_model models[] = {
+    {
+        .name = "vllm-0.19",
+        .doc = "asynchronous scheduling: two batches in flight, host time hidden behind the device",
+        .provenance =
+            "fidelity.md, Engine: study of vLLM 0.19 runs on RTX PRO 6000 (two batches in "
+            "flight, tokens visible about 0.5 ms after the step); not fitted on any run "
+            "it is validated against",
+        .depth = 2,
+        .host_ns = 2 * NS_PER_MS,
+        .output_delay_ns = NS_PER_MS / 2,
+        .null_block = true,
+    },
+    {
+        .name = "vllm-0.8",
+        .doc = "synchronous: the host's time is added to every step",
+        .provenance = "fidelity.md, Engine: \"Older, synchronous engines add about 2 ms a step\"; "
+                      "not fitted on any run it is validated against",
+        .depth = 1,
+        .host_ns = 2 * NS_PER_MS,
+        .output_delay_ns = 0,
+        .null_block = true,
+    },
+    {
+        .name = "ideal",
+        .doc = "synchronous, no host time, every block usable: goldens and queueing theory",
+        .provenance = "by definition",
+        .depth = 1,
+        .host_ns = 0,
+        .output_delay_ns = 0,
+        .null_block = false,
+    },
+};
+
+const struct engine_model *engine_model_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(models); i++) {
+        if (strcmp(models[i].name, name) == 0)
+            return &models[i];
+    }
+    return NULL;
+}
+
+const struct engine_model *engine_model_at(uint32_t i)
+{
+    return i < ARRAY_LEN(models) ? &models[i] : NULL;
+}
+
+ns_t engine_model_step_ns(const struct engine_model *m, double device_ns)
+{
+    CHECK(device_ns >= 0 && device_ns < 0x1p62, "engine model: a duration is a length of time",
+          "%g ns", device_ns);
+    ns_t device = llround(device_ns);
+    ns_t step = m->depth > 1 ? MAX(m->host_ns, device) : m->host_ns + device;
+    return MAX(step, 1);
+}

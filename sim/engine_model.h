@@ -1,0 +1,23 @@
+/* engine_model.h: what a serving engine does around the kernels (fidelity.md, "Engine"): how many
+ * batches are in flight, what the host costs, when tokens become visible. One engine's numbers are
+ * never laid on another's runs. */
+#ifndef SIM_ENGINE_MODEL_H
+#define SIM_ENGINE_MODEL_H
+
+#include "sim/base.h"
+
+struct engine_model {
+    const char *name, *doc, *provenance;
+    uint32_t depth;       /* batches in flight: 1 synchronous, 2 asynchronous */
+    ns_t host_ns;         /* a step: added when synchronous, a floor when asynchronous */
+    ns_t output_delay_ns; /* from the end of a step to tokens being visible */
+    bool null_block;      /* one of num_gpu_blocks is not usable */
+};
+
+const struct engine_model *engine_model_find(const char *name); /* NULL: unknown */
+const struct engine_model *engine_model_at(uint32_t i);         /* NULL past the end */
+
+/* Duration of a step from the device's time: host_ns + device, or max(host_ns, device). */
+ns_t engine_model_step_ns(const struct engine_model *m, double device_ns);
+
+#endif

@@ -1,0 +1,45 @@
+/* view.h: the read-only window through which policies see a replica. Valid during one callback. */
+#ifndef SIM_VIEW_H
+#define SIM_VIEW_H
+
+#include "sim/arena.h"
+#include "sim/limits.h"
+#include "sim/names.h"
+#include "sim/predictor.h"
+#include "sim/request.h"
+
+struct replica;
+
+struct sched_view {
+    ns_t now;
+    const struct limits *limits;
+    const struct names *tenants;
+    uint32_t replica;
+    uint32_t n_running, n_waiting; /* n_running: resident ones, loading included */
+    uint64_t free_units, evictable_units;
+    const struct replica *r; /* opaque */
+};
+
+const struct req_info *view_req(const struct sched_view *v, req_id id);
+/* The policy's own state beside the request or tenant, zeroed when the slot was taken. */
+void *view_req_state(const struct sched_view *v, req_id id);
+void *view_tenant_state(const struct sched_view *v, uint32_t tenant);
+uint32_t view_tenants(const struct sched_view *v); /* tenants seen so far: ids 0..n-1 */
+
+/* The engine's waiting queue, in its own order (arrivals at the back, preempted at the front), and
+ * the resident requests in order of admission. REQ_NONE ends a walk. */
+req_id view_waiting_first(const struct sched_view *v);
+req_id view_waiting_next(const struct sched_view *v, req_id id);
+req_id view_running_first(const struct sched_view *v);
+req_id view_running_next(const struct sched_view *v, req_id id);
+req_id view_running_last(const struct sched_view *v);
+req_id view_running_prev(const struct sched_view *v, req_id id);
+
+uint32_t view_cached_len(const struct sched_view *v,
+                         req_id id); /* S3: tokens a lookup would hit now */
+/* S1: the run's predictor's answer; a mean of 0 when the run has none. */
+struct prediction view_predict(const struct sched_view *v, req_id id);
+/* The true output length: only for a policy that declares SCHED_ORACLE (CHECKed). */
+uint32_t view_true_output(const struct sched_view *v, req_id id);
+
+#endif
