@@ -506,7 +506,7 @@ static void close_all(struct sim *s)
 
 bool sim_run(const struct sim_config *cfg, struct sim_result *res, struct err *e)
 {
-    *res = (struct sim_result){.note = {.error = NAN}};
+    *res = (struct sim_result){.note = {.error = (double)NAN}};
     struct sim s = {.cfg = cfg, .res = res, .err = e};
     arena_init(&s.arena);
     evq_init(&s.evq);
@@ -529,6 +529,8 @@ bool sim_run(const struct sim_config *cfg, struct sim_result *res, struct err *e
         k->ops->cost_model(k->self, res->note.cost_model);
     ok = ok && loop(&s);
     if (ok) {
+        for (uint32_t i = 0; i < cfg->n_replicas; i++)
+            replica_cut(&s.replica[i]);
         report_unfinished(&s);
         ok = metrics_report(s.metrics, k, e);
     }

@@ -62,7 +62,6 @@ struct flight { /* a batch that was formed and is not processed yet */
     ns_t start_at, duration_ns;
     struct step_cost cost;
     uint32_t preempted;
-    bool started;
 };
 
 struct replica {
@@ -175,6 +174,7 @@ void blocks_transfers_done(struct replica *r, struct link *l, uint64_t generatio
 struct flight *flight_next(struct replica *r); /* room for one more, emptied */
 void flight_launch(struct replica *r);         /* the one just filled */
 void replica_step_done(struct replica *r);
+void replica_cut(struct replica *r); /* the horizon cuts a running step off: it counts so far */
 void replica_refuse(struct replica *r, req_id id, const char *reason);
 
 /* cluster.c */

@@ -37,7 +37,8 @@ void params_set_str(struct params *p, const char *key, const char *value);
 const struct param *params_find(const struct params *p, const char *key); /* NULL if absent */
 
 /* Reads `owner.name` with the default of `desc` (a list ending in NULL). A name that is not in
- * `desc` is our own fault (CHECK). Values were checked against `desc` when the table was filled. */
+ * `desc` is our own fault (CHECK). Values were checked against `desc` when the table was filled.
+ * A number that is not set and has no default is NaN; a switch without one is false. */
 double params_num(const struct params *p, const struct param_desc *desc, const char *owner,
                   const char *name);
 bool params_bool(const struct params *p, const struct param_desc *desc, const char *owner,

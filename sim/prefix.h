@@ -16,7 +16,7 @@
 
 struct prefix_node_view {
     uint32_t id;                    /* recycled; ties are broken by `number` */
-    uint64_t number;                /* in order of creation; a split's tail gets a new one */
+    uint64_t number;                /* in order of creation; a split's upper half is new */
     uint32_t n_blocks;              /* in this node */
     uint32_t depth_blocks;          /* from the root to this node's end */
     uint64_t created_use, last_use; /* counts of tree operations: 1, 2, 3, ... */
@@ -34,7 +34,8 @@ struct prefix_ops {
                       void *node_state); /* [NULL] a hit */
     double (*priority)(void *self, const struct prefix_node_view *, void *node_state);
     void (*on_evict)(void *self, const struct prefix_node_view *, void *node_state,
-                     uint32_t n_blocks); /* [NULL] n_blocks of its tail are about to go */
+                     uint32_t n_blocks); /* [NULL] n_blocks of its tail are about to go, evicted or
+                                          * dropped (ptree_unpin_drop) */
 };
 
 #endif

@@ -164,6 +164,14 @@ static void finish(struct replica *r, req_id id)
     sim_done(r->sim, id, STATUS_FINISHED, cut ? "length" : "", at);
 }
 
+void replica_cut(struct replica *r)
+{
+    const struct flight *f = flight_at(r, 0);
+    if (r->n_flight > 0)
+        metrics_step(r->sim->metrics, f->start_at, f->duration_ns, f->batch.n,
+                     f->cost.extrapolated);
+}
+
 static void report_step(struct replica *r, const struct flight *f)
 {
     struct sim *s = r->sim;

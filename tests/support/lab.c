@@ -168,6 +168,7 @@ struct trace_rec *lab_add(struct lab *l, ns_t at, const char *tenant, uint32_t p
         .after = TRACE_NO_PARENT,
         .prompt_tokens = prompt,
         .output_tokens = output,
+        .max_tokens = output,
         .tenant = names_id(&l->tenants, tenant),
         .slo_class = NAMES_NONE,
         .turn = TRACE_NO_TURN,
@@ -267,9 +268,13 @@ static struct tenant_plan plan_tenant(const gsl_rng *g, const struct lab *l)
     struct tenant_plan p = {
         .gap_ns = l->step_ns * (0.3 + 8.0 * gsl_rng_uniform(g)),
         .prompt = skewed(g, m / 3),
-        .output = skewed(g, m / 3),
+        .output = skewed(g, gsl_rng_uniform(g) < 0.2 ? m / 2 : m / 3),
         .burst = gsl_rng_uniform(g) < 0.3 ? 1 + (uint32_t)(gsl_rng_uniform(g) * 20) : 1,
     };
+    if (gsl_rng_uniform(g) < 0.15) { /* nearly all of memory for one request's output */
+        p.prompt = 1;
+        p.output = m - m / 10 - 12;
+    }
     if (gsl_rng_uniform(g) < 0.4)
         p.on_ns = p.off_ns = l->step_ns * 200 * (0.2 + gsl_rng_uniform(g));
     return p;
@@ -306,8 +311,8 @@ void lab_random(struct lab *l, uint64_t seed)
                 at += gsl_ran_exponential(g, p.gap_ns * p.burst);
             if (p.off_ns > 0 && fmod(at, p.on_ns + p.off_ns) > p.on_ns)
                 at += p.off_ns;
-            struct trace_rec *r = lab_add(l, (ns_t)at, name, 1 + skewed(g, p.prompt),
-                                          1 + skewed(g, p.output));
+            uint32_t output = p.prompt == 1 ? p.output : 1 + skewed(g, p.output);
+            struct trace_rec *r = lab_add(l, (ns_t)at, name, 1 + skewed(g, p.prompt), output);
             r->max_tokens = r->output_tokens + (uint32_t)gsl_rng_uniform_int(g, 10);
         }
     }

@@ -54,7 +54,8 @@ void lab_init(struct lab *l);
 void lab_release(struct lab *l);
 void lab_reset(struct lab *l); /* forgets what came out; the input stays */
 
-/* Adds a request; tenant by name. Returns its record for further fields. */
+/* Adds a request whose client asked for just what it will get; tenant by name. Returns its record
+ * for further fields. */
 struct trace_rec *lab_add(struct lab *l, ns_t at, const char *tenant, uint32_t prompt,
                           uint32_t output);
 bool lab_run(struct lab *l); /* false: l->err says why */

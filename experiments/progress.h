@@ -1,0 +1,23 @@
+/* progress.h: how far a long run is: one line that keeps changing on a terminal, one line a minute
+ * elsewhere, on stderr. */
+#ifndef EXPERIMENTS_PROGRESS_H
+#define EXPERIMENTS_PROGRESS_H
+
+#include <time.h>
+
+#include "sim/base.h"
+
+struct progress {
+    struct timespec began;
+    double shown_s; /* since began, when it was last shown */
+    double every_s;
+    bool terminal;
+};
+
+void progress_begin(struct progress *p);
+double progress_seconds(const struct progress *p); /* since begin, wall time */
+/* As sim_config.progress has it: simulated time and requests done. */
+void progress_show(void *p, ns_t now, uint64_t done);
+void progress_end(struct progress *p); /* takes the line off the terminal */
+
+#endif

@@ -1,0 +1,126 @@
+/* report_runs.c: reading `runs`. */
+#include "experiments/report_runs.h"
+
+#include <inttypes.h>
+#include <sqlite3.h>
+#include <string.h>
+
+#include "experiments/db.h"
+
+static const char *text(struct report_runs *r, sqlite3_stmt *stmt, int column)
+{
+    const char *s = (const char *)sqlite3_column_text(stmt, column);
+
+    return s ? arena_strdup(&r->strings, s) : NULL;
+}
+
+static const char *text_or_dash(struct report_runs *r, sqlite3_stmt *stmt, int column)
+{
+    const char *s = text(r, stmt, column);
+
+    return s ? s : "-";
+}
+
+/* A file without its folder; a specification may hold slashes of its own. */
+static const char *short_trace(const char *trace)
+{
+    const char *slash = strrchr(trace, '/');
+
+    return slash && slash[1] && strncmp(trace, "generate:", 9) != 0 ? slash + 1 : trace;
+}
+
+static const char select_runs[] =
+    "SELECT id, seed, rep, config_hash,"
+    " coalesce(point, scheduler || '/' || router || '/' || kv_policy), trace, digest, model, gpu,"
+    " backend, profile, clock, kv_policy, slo_source, cost_model, git_revision, started_at,"
+    " quality_ref, replicas, dirty, wall_s"
+    " FROM runs WHERE (?1 IS NULL OR experiment = ?1) AND (?2 = 0 OR id = ?2) ORDER BY id";
+
+static void add_run(struct report_runs *r, sqlite3_stmt *stmt)
+{
+    const char **const field[] = {
+        &r->run[r->n].config_hash,  &r->run[r->n].label,      &r->run[r->n].trace,
+        &r->run[r->n].digest,       &r->run[r->n].model,      &r->run[r->n].gpu,
+        &r->run[r->n].backend,      &r->run[r->n].profile,    &r->run[r->n].clock,
+        &r->run[r->n].kv_policy,    &r->run[r->n].slo_source, &r->run[r->n].cost_model,
+        &r->run[r->n].git_revision, &r->run[r->n].started_at,
+    };
+    struct report_run *run = &r->run[r->n++];
+    int column = 0;
+
+    run->id = sqlite3_column_int64(stmt, column++);
+    run->seed = sqlite3_column_int64(stmt, column++);
+    run->rep = sqlite3_column_int64(stmt, column++);
+    for (size_t i = 0; i < ARRAY_LEN(field); i++)
+        *field[i] = text_or_dash(r, stmt, column++);
+    run->quality_ref = text(r, stmt, column++);
+    run->replicas = sqlite3_column_int(stmt, column++);
+    run->dirty = sqlite3_column_int(stmt, column++) != 0;
+    run->wall_s = sqlite3_column_double(stmt, column);
+    run->trace = short_trace(run->trace);
+}
+
+/* Nothing was found: says what there is. */
+static bool none(sqlite3 *db, const char *experiment, int64_t run_id, struct err *e)
+{
+    sqlite3_stmt *stmt;
+    bool row = false;
+
+    if (run_id != ALL_RUNS)
+        return err_set(e, "--run %" PRId64 ": no such run in the database; see its table runs",
+                       run_id);
+    if (!experiment)
+        return err_set(e, "the database holds no runs; make one with `tandem run --db`");
+    stmt = db_prepare(db, "SELECT group_concat(DISTINCT experiment) FROM runs", e);
+    if (stmt && db_step(stmt, &row, e)) {
+        const char *names = (const char *)sqlite3_column_text(stmt, 0);
+
+        err_set(e, "--experiment %s: no run of that name; there is: %s", experiment,
+                names ? names : "no experiment, only single runs (leave the option out)");
+    }
+    sqlite3_finalize(stmt);
+    return false;
+}
+
+bool report_runs_load(struct report_runs *r, sqlite3 *db, const char *experiment, int64_t run_id,
+                      struct err *e)
+{
+    sqlite3_stmt *stmt;
+    bool ok, row = false;
+
+    *r = (struct report_runs){.run = NULL};
+    arena_init(&r->strings);
+    stmt = db_prepare(db, select_runs, e);
+    if (!stmt)
+        return false;
+    ok = (sqlite3_bind_text(stmt, 1, experiment, -1, SQLITE_STATIC) == SQLITE_OK &&
+          sqlite3_bind_int64(stmt, 2, run_id) == SQLITE_OK) ||
+         db_error(db, e);
+    while (ok && (ok = db_step(stmt, &row, e)) && row) {
+        r->run = mem_reserve(r->run, &r->cap, r->n + 1, sizeof(*r->run));
+        add_run(r, stmt);
+    }
+    sqlite3_finalize(stmt);
+    return ok && (r->n > 0 || none(db, experiment, run_id, e));
+}
+
+void report_runs_release(struct report_runs *r)
+{
+    mem_free(r->run);
+    arena_release(&r->strings);
+}
+
+void report_runs_keep_first(struct report_runs *r)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < r->n; i++) {
+        size_t k = 0;
+
+        while (k < kept && strcmp(r->run[k].config_hash, r->run[i].config_hash) != 0)
+            k++;
+        if (k == kept)
+            r->run[kept++] = r->run[i];
+    }
+    r->n = kept;
+}

@@ -1,0 +1,20 @@
+/* tee.h: a sink that hands everything on to another one and remembers what `tandem run` prints:
+ * the summary, and how many requests were refused for which reason. */
+#ifndef EXPERIMENTS_TEE_H
+#define EXPERIMENTS_TEE_H
+
+#include <jansson.h>
+
+#include "sim/sink.h"
+
+struct tee {
+    struct sink to;
+    json_t *summary; /* object: metric -> number or null */
+    json_t *refused; /* object: reason -> requests */
+};
+
+void tee_init(struct tee *t, struct sink to);
+void tee_release(struct tee *t);
+struct sink tee_sink(struct tee *t);
+
+#endif

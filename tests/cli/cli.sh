@@ -1,0 +1,217 @@
+#!/bin/bash
+# cli.sh TANDEM: the program's manners. Whatever is wrong with the input or the machine: exit code
+# 2, exactly one line on stderr that begins with "tandem: " and says what and where, nothing on
+# stdout, and what was stored before stays. Run from the source root; needs the sqlite3 shell.
+set -u
+tandem=$(realpath "$1")
+if ! command -v sqlite3 >/dev/null; then
+    echo 'SKIP: no sqlite3 shell; apt-get install sqlite3'
+    exit 77
+fi
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+failures=0
+
+fail() {
+    echo "FAIL: $1"
+    sed 's/^/  stdout: /' out | head -5
+    sed 's/^/  stderr: /' err | head -5
+    failures=$((failures + 1))
+}
+
+# bad TEXT ARGUMENT...: is refused, and the message contains TEXT.
+bad() {
+    local text=$1
+    shift
+    "$tandem" "$@" >out 2>err
+    local code=$?
+    if [ $code -ne 2 ]; then
+        fail "exit code $code, not 2: tandem $*"
+    elif [ "$(wc -l <err)" -ne 1 ] || [ "$(head -c 8 err)" != "tandem: " ]; then
+        fail "not one line that begins with 'tandem: ': tandem $*"
+    elif ! grep -qF -- "$text" err; then
+        fail "no \"$text\" in the message: tandem $*"
+    elif [ -s out ]; then
+        fail "something on stdout: tandem $*"
+    fi
+}
+
+# good TEXT ARGUMENT...: exit code 0, TEXT on stdout, nothing on stderr.
+good() {
+    local text=$1
+    shift
+    "$tandem" "$@" >out 2>err
+    local code=$?
+    if [ $code -ne 0 ]; then
+        fail "exit code $code, not 0: tandem $*"
+    elif ! grep -qF -- "$text" out; then
+        fail "no \"$text\" on stdout: tandem $*"
+    elif [ -s err ]; then
+        fail "something on stderr: tandem $*"
+    fi
+}
+
+# same WHAT EXPECTED GOT
+same() {
+    if [ "$2" != "$3" ]; then
+        echo "FAIL: $1: expected $2, got $3"
+        failures=$((failures + 1))
+    fi
+}
+
+header=arrival_s,prompt_tokens,output_tokens
+trace() { # trace FILE ROW...
+    local file=$1
+    shift
+    printf '%s\n' "$header" "$@" >"$file"
+}
+trace ok.csv 0,10,5
+run=(run --trace ok.csv --db t.db)
+
+# ---- usage ----
+bad 'no subcommand'
+bad 'rum: unknown subcommand; the nearest is run' rum
+bad 'sweep: this version has not got this subcommand' sweep x.json
+bad 'unknown option --sheduler; the nearest is --scheduler' run --sheduler fcfs
+bad '--db needs a value' run --db
+bad '--json takes no value' run --json=1
+bad 'unexpected argument ok.csv' run ok.csv
+bad 'there is no trace' run
+bad 'give KEY=VALUE' "${run[@]}" --set seed
+bad 'this version has not got --profile' "${run[@]}" --profile x
+bad 'unknown kind schedulrs; the nearest is schedulers' list schedulrs
+bad 'unknown option --cvs; the nearest is --csv' report --cvs t.db
+good 'Usage: tandem run' run --help
+good 'Usage: tandem list' list --help
+good '--no-requests' run --help
+good 'Usage: tandem SUBCOMMAND' --help
+good 'tandem ' --version
+good '"id": "vtc"' list schedulers --json
+good 'vtc.wq' list keys
+good 'goodput_rps' list metrics
+
+# ---- configuration ----
+bad 'max_num_seq: unknown key; the nearest is max_num_seqs' "${run[@]}" --set max_num_seq=1
+bad 'max_num_seqs: "x" is not a whole number' "${run[@]}" --set max_num_seqs=x
+bad 'seed: "x" is not a whole number' "${run[@]}" --seed x
+bad 'block_size: 0 is out of range' "${run[@]}" --set block_size=0
+bad 'scheduler: unknown value "fsfc"; the nearest is fcfs' "${run[@]}" --scheduler fsfc
+bad 'this version has not got "sglang"; it has vllm-0.19' "${run[@]}" --set engine=sglang
+bad 'the nearest is "llama-3.1-8b"' "${run[@]}" --model llama-3.1-8
+bad 'h20' "${run[@]}" --gpu h20
+bad 'nothere.json' "${run[@]}" --model ./nothere.json
+bad 'nothere.json' "${run[@]}" --config nothere.json
+printf '{\n "seed": 1,\n "rep" 1\n}\n' >syntax.json
+bad 'syntax.json:3:' "${run[@]}" --config syntax.json
+printf '{"seed": 1, "rap": 1}\n' >key.json
+bad 'key.json: rap: unknown key; the nearest is rep' "${run[@]}" --config key.json
+
+# ---- traces ----
+trace letter.csv 0,10,5 1,x2,5
+trace negative.csv 0,10,5 1,-2,5
+trace nan.csv 0,10,5 nan,2,5
+trace back.csv 1,10,5 0,10,5
+trace narrow.csv 0,10,5 1,2
+trace zero.csv 0,10,0
+printf 'arrival_s,prompt_tokens\n0,10\n' >column.csv
+: >empty.csv
+for _ in {1..8}; do printf '%b' "$(printf '\\0%03o' {255..0})"; done >bytes.csv
+{ echo $header; for i in {1..2000}; do echo "$i,$((i % 97 + 1)),5"; done; } | gzip >whole.csv.gz
+head -c $(($(wc -c <whole.csv.gz) - 100)) whole.csv.gz >cut.csv.gz
+head -c 5 whole.csv.gz >stub.csv.gz
+while read -r file text; do
+    bad "$text" run --trace "$file" --trace-format csv --db t.db
+done <<'CASES'
+nothere.csv nothere.csv: cannot be read
+. .: cannot be read
+letter.csv letter.csv:3: column prompt_tokens
+negative.csv negative.csv:3: column prompt_tokens
+nan.csv nan.csv:3: column arrival_s
+back.csv back.csv:3: column arrival_s: time goes back
+narrow.csv narrow.csv:3:
+zero.csv zero.csv:2: column output_tokens
+column.csv column.csv:1: column output_tokens is missing
+empty.csv empty.csv
+bytes.csv bytes.csv:1:
+cut.csv.gz cut.csv.gz
+stub.csv.gz stub.csv.gz
+CASES
+bad 'bytes.csv' run --trace bytes.csv --db t.db
+bad 'empty.csv' run --trace empty.csv --db t.db
+same 'bad input makes no database, or an empty one' 0 \
+    "$(sqlite3 t.db 'SELECT count(*) FROM runs' 2>/dev/null || echo 0)"
+
+# ---- a run, and what must not happen to it ----
+good 'run 1' "${run[@]}"
+good 'replaced the run' "${run[@]}"
+good '"replaced": true' "${run[@]}" --json
+stored() { sqlite3 t.db 'SELECT count(*), min(digest), min(status) FROM runs'; }
+before=$(stored)
+same 'one run is stored' 1 "${before%%|*}"
+same 'every stored metric is listed' '' \
+    "$(comm -23 <(sqlite3 t.db 'SELECT metric FROM summary' | sort) \
+        <("$tandem" list metrics | cut -d' ' -f1 | sort))"
+
+bad 'back.csv:3' run --trace back.csv --db t.db
+same 'a run that fails midway leaves the stored one' "$before" "$(stored)"
+
+printf 'not a database, and longer than nothing' >plain.db
+bad 'plain.db' run --trace ok.csv --db plain.db
+same 'a foreign file is left alone' 'not a database, and longer than nothing' "$(cat plain.db)"
+bad '/nonexistent/t.db' run --trace ok.csv --db /nonexistent/t.db
+bad '/dev/full' run --trace ok.csv --db /dev/full
+
+# No file may grow beyond 128 KiB: what a full disk looks like.
+(
+    trap '' XFSZ
+    ulimit -f 128
+    "$tandem" run --trace whole.csv.gz --steps --db t.db >out 2>err
+    echo $? >code
+)
+same 'disk full: exit code' 2 "$(cat code)"
+same 'disk full: one line' 1 "$(wc -l <err)"
+grep -q '^tandem: .*t\.db: .*disk' err || fail 'disk full: not said so'
+same 'a full disk leaves the stored run' "$before" "$(stored)"
+same 'a full disk leaves a sound database' ok "$(sqlite3 t.db 'PRAGMA integrity_check')"
+
+# Somebody else writes: held by a shell that waits for the end of its input.
+mkfifo hold
+sqlite3 t.db <hold >/dev/null 2>&1 &
+holder=$!
+exec 3>hold
+echo 'BEGIN IMMEDIATE;' >&3
+for _ in {1..100}; do
+    sqlite3 t.db 'BEGIN IMMEDIATE' >/dev/null 2>&1 || break
+    sleep 0.05
+done
+bad 't.db' run --trace ok.csv --db t.db --seed 9
+grep -qE 'lock|busy|use' err || fail 'database in use: not said so'
+exec 3>&-
+wait $holder
+same 'a database in use keeps its run' "$before" "$(stored)"
+good 'run 2' run --trace ok.csv --db t.db --seed 9
+
+if [ -c /dev/full ]; then
+    "$tandem" list keys >/dev/full 2>err
+    same 'stdout is full: exit code' 2 $?
+    grep -q '^tandem: stdout' err || fail 'stdout is full: not said so'
+fi
+
+# ---- refusals are results ----
+trace long.csv 0,10,5 1,200000,5
+good '1: prompt_too_long' run --trace long.csv --db t.db
+same 'the reason is stored' 'refused|prompt_too_long' \
+    "$(sqlite3 t.db "SELECT status, reason FROM requests WHERE reason IS NOT NULL")"
+
+# ---- other columns ----
+printf 'when,in,out\n0,10,5\n' >other.csv
+bad 'other.csv' run --trace other.csv --db t.db
+good 'finished' run --trace other.csv --db t.db \
+    --map arrival_s=when,prompt_tokens=in,output_tokens=out
+
+if [ $failures -ne 0 ]; then
+    echo "cli.sh: $failures failed"
+    exit 1
+fi
+echo 'cli.sh: all well'

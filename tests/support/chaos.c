@@ -1,0 +1,126 @@
+#include "tests/support/chaos.h"
+
+#include "sim/rng.h"
+
+struct chaos {
+    struct rng rng;
+    uint64_t decision; /* requests offered in it carry its number */
+};
+
+struct mark {
+    uint64_t offered_in;
+    uint32_t deferrals;
+};
+
+static void *open(struct arena *a, const struct params *p, const struct limits *l, struct err *e)
+{
+    (void)l;
+    (void)e;
+    struct chaos *c = arena_alloc(a, sizeof(*c));
+    const struct param *seed = params_find(p, "chaos.seed");
+    rng_init(&c->rng, seed != NULL ? (uint64_t)seed->num : 1, "chaos");
+    return c;
+}
+
+static bool chance(struct chaos *c, double p)
+{
+    return rng_unit(&c->rng) < p;
+}
+
+static enum adm on_arrival(void *self, const struct sched_view *v, req_id id, ns_t *wake_at)
+{
+    struct chaos *c = self;
+    struct mark *m = view_req_state(v, id);
+    if (m->deferrals < 3 && chance(c, 0.1)) {
+        m->deferrals++;
+        *wake_at = v->now + 1 + (ns_t)rng_below(&c->rng, 20 * (uint64_t)NS_PER_MS);
+        return ADM_DEFER;
+    }
+    return chance(c, 0.05) ? ADM_REJECT : ADM_ACCEPT;
+}
+
+static void step_begin(void *self, const struct sched_view *v)
+{
+    (void)v;
+    ((struct chaos *)self)->decision++;
+}
+
+/* Any subset in any order, but somebody runs: idling is not within the contract. */
+static uint32_t select_run(void *self, const struct sched_view *v, req_id *out, uint32_t max)
+{
+    struct chaos *c = self;
+    uint32_t n = 0;
+    for (req_id id = view_running_first(v); id != REQ_NONE; id = view_running_next(v, id))
+        if (view_req(v, id)->state == REQ_RUNNING)
+            out[n++] = id;
+    for (uint32_t i = n; i > 1; i--) {
+        uint32_t j = (uint32_t)rng_below(&c->rng, i);
+        req_id t = out[i - 1];
+        out[i - 1] = out[j];
+        out[j] = t;
+    }
+    (void)max;
+    return n > 4 && chance(c, 0.3) ? n - 2 : n;
+}
+
+static req_id next_candidate(void *self, const struct sched_view *v, req_id last,
+                             enum try_result res)
+{
+    struct chaos *c = self;
+    (void)last;
+    (void)res;
+    req_id pick = REQ_NONE;
+    uint32_t seen = 0;
+    for (req_id id = view_waiting_first(v); id != REQ_NONE; id = view_waiting_next(v, id)) {
+        struct mark *m = view_req_state(v, id);
+        if (m->offered_in != c->decision && rng_below(&c->rng, ++seen) == 0)
+            pick = id;
+    }
+    if (pick != REQ_NONE)
+        ((struct mark *)view_req_state(v, pick))->offered_in = c->decision;
+    return pick;
+}
+
+static uint32_t chunk(void *self, const struct sched_view *v, req_id id, uint32_t want,
+                      uint32_t budget)
+{
+    struct chaos *c = self;
+    (void)v;
+    (void)id;
+    uint32_t most = MIN(want, budget);
+    return most > 1 && chance(c, 0.5) ? 1 + (uint32_t)rng_below(&c->rng, most) : most;
+}
+
+static req_id victim(void *self, const struct sched_view *v, uint64_t need, req_id requester,
+                     enum preempt_mode *mode)
+{
+    struct chaos *c = self;
+    (void)need;
+    (void)requester;
+    *mode = chance(c, 0.5) ? PREEMPT_SWAP : PREEMPT_RECOMPUTE;
+    req_id pick = REQ_NONE;
+    uint32_t seen = 0;
+    for (req_id id = view_running_first(v); id != REQ_NONE; id = view_running_next(v, id))
+        if (view_req(v, id)->state == REQ_RUNNING && rng_below(&c->rng, ++seen) == 0)
+            pick = id;
+    return pick;
+}
+
+static ns_t on_timer(void *self, const struct sched_view *v)
+{
+    return v->now + 1 + (ns_t)rng_below(&((struct chaos *)self)->rng, 50 * (uint64_t)NS_PER_MS);
+}
+
+const struct scheduler_ops sched_chaos = {
+    .name = "chaos",
+    .doc = "random answers within the contract",
+    .req_state_bytes = sizeof(struct mark),
+    .open = open,
+    .on_arrival = on_arrival,
+    .step_begin = step_begin,
+    .select_run = select_run,
+    .next_candidate = next_candidate,
+    .chunk = chunk,
+    .victim = victim,
+    .on_timer = on_timer,
+};
