@@ -1,11 +1,12 @@
 /* sched_vtc.c: Virtual Token Counter, fair queueing over tenants for unknown output lengths
  * (Sheng et al., OSDI'24, arXiv 2401.00588, Algorithm 2; scheduling.md 3.4).
  *
- * Every tenant has a counter c of the service it was given: prompt tokens when a request is admitted,
- * output tokens as they are emitted, weighted and divided by the tenant's weight. The waiting
- * request to try next is the head of the queue of the tenant with the smallest c; if it does not
- * fit, nobody is admitted. A tenant whose queue becomes non-empty is lifted to the smallest c of
- * those waiting, or, when nobody waits, to the c of the tenant that left the queue last.
+ * Every tenant has a counter c of the service it was given: prompt tokens when a request is
+ * admitted, output tokens as they are emitted, weighted and divided by the tenant's weight. The
+ * waiting request to try next is the head of the queue of the tenant with the smallest c; if it
+ * does not fit, nobody is admitted. A tenant whose queue becomes non-empty is lifted to the
+ * smallest c of those waiting, or, when nobody waits, to the c of the tenant that left the queue
+ * last.
  *
  * Where a preempted request re-opens its tenant's queue the same lift applies: the paper has no
  * preemption, and without the lift the tenant would keep credit from the time it was not
@@ -53,8 +54,8 @@ struct vtc {
 static const struct param_desc params[] = {
     {"wp", PARAM_REAL, "1", "service of a prompt token (w_p of the paper)", 0, 1e6, NULL},
     {"wq", PARAM_REAL, "2", "service of an output token (w_q of the paper)", 0, 1e6, NULL},
-    {"weights", PARAM_MAP, "", "object tenant -> weight, 1 where absent: shares are proportional", 0,
-     0, NULL},
+    {"weights", PARAM_MAP, "", "object tenant -> weight, 1 where absent: shares are proportional",
+     0, 0, NULL},
     {"cost", PARAM_STR, "linear", "cost of a request: linear, or profile (h(x,y) of the artifact)",
      0, 0, "linear|profile"},
     {"charge", PARAM_STR, "prompt", "charge the whole prompt, or only what the cache did not hold",
@@ -73,8 +74,8 @@ static void *open(struct arena *a, const struct params *p, const struct limits *
     v->params = p;
     v->wp = (int64_t)(params_num(p, params, "vtc", "wp") * (double)ONE + 0.5);
     v->wq = (int64_t)(params_num(p, params, "vtc", "wq") * (double)ONE + 0.5);
-    v->cost = strcmp(params_str(p, params, "vtc", "cost"), "profile") == 0 ? COST_PROFILE
-                                                                           : COST_LINEAR;
+    v->cost =
+        strcmp(params_str(p, params, "vtc", "cost"), "profile") == 0 ? COST_PROFILE : COST_LINEAR;
     v->charge_extend = strcmp(params_str(p, params, "vtc", "charge"), "extend") == 0;
     v->predict = params_bool(p, params, "vtc", "predict");
     return v;

@@ -92,8 +92,7 @@ static void insert_full(struct replica *r, struct request *q)
     r->n_runs = 0;
     content_runs(&q->content, q->path_blocks, full - q->path_blocks, &r->runs, &r->n_runs,
                  &r->runs_cap);
-    q->path_node =
-        ptree_extend(r->tree, q->path_node, r->runs, r->n_runs, &added, &revived);
+    q->path_node = ptree_extend(r->tree, q->path_node, r->runs, r->n_runs, &added, &revived);
     kv_pin(&r->kv, units(r, revived));
     CHECK(units(r, added) <= q->own_units, INV_UNITS, "%llu units of its own, %u blocks to share",
           (unsigned long long)q->own_units, added);
@@ -116,8 +115,7 @@ static bool evict_until(struct replica *r, uint64_t need)
         return false;
     while (r->kv.free < need) {
         uint64_t last = 0;
-        uint32_t want =
-            (uint32_t)div_ceil_u64(need - r->kv.free, r->limits.units_per_block);
+        uint32_t want = (uint32_t)div_ceil_u64(need - r->kv.free, r->limits.units_per_block);
         uint32_t gone = ptree_evict(r->tree, want, &last);
         CHECK(gone > 0, INV_UNITS, "%llu units cached, none evictable",
               (unsigned long long)r->kv.cached);

@@ -230,9 +230,8 @@ static void report_request(struct sim *s, const struct request *q, enum req_stat
         .seq = q->info.seq,
         .tenant = names_text(s->cfg->tenants, q->info.tenant),
         .session = q->session[0] != '\0' ? q->session : NULL,
-        .slo_class = q->info.slo_class == NAMES_NONE
-                         ? NULL
-                         : names_text(s->cfg->classes, q->info.slo_class),
+        .slo_class =
+            q->info.slo_class == NAMES_NONE ? NULL : names_text(s->cfg->classes, q->info.slo_class),
         .turn = q->turn,
         .arrived_at = q->info.arrived_at,
         .admitted_at = q->admitted_at,
@@ -304,6 +303,19 @@ void sim_done(struct sim *s, req_id id, enum req_status status, const char *reas
 
 /* ---- events ---- */
 
+static void take_loads(struct sim *s)
+{
+    for (uint32_t i = 0; i < s->cfg->n_replicas; i++) {
+        const struct replica *r = &s->replica[i];
+        struct replica_load *l = &s->load[i];
+        l->taken_at = s->now;
+        l->waiting = r->waiting.n;
+        l->running = r->running.n;
+        l->free_units = r->kv.free;
+        l->evictable_units = r->kv.cached;
+    }
+}
+
 static void on_arrival(struct sim *s, req_id id)
 {
     struct request *q = sim_req(s, id);
@@ -313,18 +325,11 @@ static void on_arrival(struct sim *s, req_id id)
     metrics_arrival(s->metrics, s->now, q->info.tenant);
     sim_decision(s, DEC_ARRIVAL, q->info.seq, s->now, 0);
 
-    for (uint32_t i = 0; i < s->cfg->n_replicas; i++) {
-        struct replica *r = &s->replica[i];
-        struct replica_load *l = &s->load[i];
-        l->taken_at = s->now;
-        l->waiting = r->waiting.n;
-        l->running = r->running.n;
-        l->free_units = r->kv.free;
-        l->evictable_units = r->kv.cached;
-    }
+    if (s->cfg->router->reads_load)
+        take_loads(s);
     struct route_view v = {s->now, s->cfg->n_replicas, s->load};
-    uint32_t to = s->cfg->router->route(s->router, &v, &q->info,
-                                        slots_at(&s->tenant_router, q->info.tenant));
+    uint32_t to =
+        s->cfg->router->route(s->router, &v, &q->info, slots_at(&s->tenant_router, q->info.tenant));
     if (to == ROUTE_REJECT) {
         sim_done(s, id, STATUS_REFUSED, "router", s->now);
     } else {
@@ -533,6 +538,8 @@ bool sim_run(const struct sim_config *cfg, struct sim_result *res, struct err *e
             replica_cut(&s.replica[i]);
         report_unfinished(&s);
         ok = metrics_report(s.metrics, k, e);
+        if (ok && k->ops != NULL && k->ops->summary != NULL)
+            ok = k->ops->summary(k->self, "cost_model_error", res->note.error, e);
     }
     res->digest = s.digest.h;
     res->end_at = s.now;

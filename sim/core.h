@@ -1,5 +1,6 @@
-/* core.h: the insides that the engine's own files share (engine.c, blocks.c, steps.c, view.c,
- * cluster.c). No policy, backend or reader includes it: here is the truth they may not see. */
+/* core.h: the insides that the engine's own files share (engine.c, batch.c, blocks.c,
+ * steps.c, view.c, cluster.c). No policy, backend or reader includes it: here is the truth they may
+ * not see. */
 #ifndef SIM_CORE_H
 #define SIM_CORE_H
 
@@ -33,11 +34,11 @@ struct request {
     uint64_t transfer;        /* number of its transfer while SWAPPING_OUT or LOADING */
 
     /* where it is */
-    uint32_t replica;     /* UINT32_MAX: not routed */
-    req_id prev, next;    /* in the queue it is in */
-    uint64_t offered_in;  /* decision in which it was last a candidate */
-    uint32_t batch_slot;  /* its place in the batch being formed */
-    uint64_t batch_step;  /* the step that place is in */
+    uint32_t replica;    /* UINT32_MAX: not routed */
+    req_id prev, next;   /* in the queue it is in */
+    uint64_t offered_in; /* decision in which it was last a candidate */
+    uint32_t batch_slot; /* its place in the batch being formed */
+    uint64_t batch_step; /* the step that place is in */
 
     /* followers (trace.h): records that arrive after this one is done */
     uint64_t after;
@@ -80,9 +81,9 @@ struct replica {
     struct kv kv;
     struct ptree *tree; /* NULL: no prefix caching */
     uint64_t promised_units;
-    struct link out, in;          /* to the host and back */
-    uint64_t leaving_units;       /* held by requests on their way out, shared ones counted */
-    uint64_t host_used;           /* blocks */
+    struct link out, in;    /* to the host and back */
+    uint64_t leaving_units; /* held by requests on their way out, shared ones counted */
+    uint64_t host_used;     /* blocks */
 
     struct flight flight[SIM_MAX_DEPTH]; /* a ring: oldest first */
     uint32_t flight_head, n_flight;
@@ -127,7 +128,7 @@ struct sim {
     struct seqmap_entry *seqmap;
     size_t seqmap_len, seqmap_used;
     bool trace_ended;
-    uint64_t live; /* arrived, not done */
+    uint64_t live;     /* arrived, not done */
     uint32_t n_timers; /* EV_TIMER events in the queue */
 };
 
@@ -138,13 +139,13 @@ static inline struct request *sim_req(const struct sim *s, req_id id)
 
 void sim_decision(struct sim *s, enum decision what, uint64_t seq, ns_t at, uint64_t number);
 
-/* engine.c: arrivals and decisions */
+/* engine.c: a replica from outside */
 bool replica_open(struct replica *r, struct sim *s, uint32_t id, const struct replica_config *cfg,
                   struct err *e) NODISCARD;
 void replica_close(struct replica *r);
 void replica_arrive(struct replica *r, req_id id);
 void replica_deferred(struct replica *r, req_id id);
-void replica_wake(struct replica *r);           /* something came: decide, unless blocked on output */
+void replica_wake(struct replica *r);        /* something came: decide, unless blocked on output */
 void replica_decide_soon(struct replica *r); /* a decision at this very time */
 void replica_decide(struct replica *r);
 void replica_timer(struct replica *r);
@@ -156,9 +157,12 @@ void queue_remove(struct sim *s, struct queue *q, req_id id);
 void waiting_enter(struct replica *r, req_id id, bool front);
 void waiting_leave(struct replica *r, req_id id);
 
+/* batch.c: forms one batch and sends it off; false: there is nothing to compute */
+bool form_batch(struct replica *r);
+
 /* blocks.c: blocks of requests, the prefix tree, preemption, swap */
 uint64_t blocks_resident_units(const struct replica *r, const struct request *q, uint32_t tokens);
-uint64_t blocks_available_units(const struct replica *r); /* free + evictable */
+uint64_t blocks_available_units(const struct replica *r);                     /* free + evictable */
 uint32_t blocks_cached_len(const struct replica *r, const struct request *q); /* changes nothing */
 uint32_t blocks_pin_hit(struct replica *r, struct request *q); /* tokens hit; the path is pinned */
 void blocks_unpin_hit(struct replica *r, struct request *q);   /* takes blocks_pin_hit back */

@@ -13,7 +13,6 @@
 struct replica_load { /* of one replica, as of taken_at */
     ns_t taken_at;
     uint32_t waiting, running;
-    uint64_t queued_prefill_tokens, running_tokens;
     uint64_t free_units, evictable_units, capacity_units;
     uint32_t in_flight; /* exact, now */
 };
@@ -27,6 +26,7 @@ struct route_view {
 struct router_ops {
     const char *name, *doc, *source;
     const struct param_desc *params;
+    bool reads_load; /* else the load but for in_flight and capacity_units stays zero */
     size_t tenant_state_bytes;
     void *(*open)(struct arena *, const struct params *, uint32_t n_replicas, uint64_t seed,
                   struct err *);

@@ -1,5 +1,6 @@
 /* prop_engine.c: what holds for the engine whatever the scheduler: nothing is lost, nothing idles,
- * same input same decisions, every failure is clean (scheduling.md section 7: T8, T10, T15, T16). */
+ * same input same decisions, every failure is clean (scheduling.md section 7: T8, T10, T15, T16).
+ */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* prop_vtc.c: the guarantees of VTC as properties over random and adversarial workloads
- * (scheduling.md section 7: T1, T1', T1w, T2, T3, T4, T15). Prints the worst ratio to each bound: some
- * workloads must come near it, or the test would hold for any scheduler. */
+ * (scheduling.md section 7: T1, T1', T1w, T2, T3, T4, T15). Prints the worst ratio to each bound:
+ * some workloads must come near it, or the test would hold for any scheduler. */
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
@@ -24,9 +24,8 @@ struct sizes {
 
 static struct sizes sizes_of(const struct lab *l)
 {
-    struct sizes z = {.m = (double)limits_kv_tokens(&l->limits),
-                      .n = l->limits.max_num_seqs,
-                      .min_weight = 1};
+    struct sizes z = {
+        .m = (double)limits_kv_tokens(&l->limits), .n = l->limits.max_num_seqs, .min_weight = 1};
     for (size_t i = 0; i < l->n_rec; i++) {
         z.l_in = fmax(z.l_in, l->rec[i].prompt_tokens);
         z.l_out = fmax(z.l_out, l->rec[i].output_tokens);
@@ -74,7 +73,7 @@ static void check_run(struct lab *l, double u, struct worst *w)
     ck_assert_msg(spy.charge_error < 1e-3, "T15: charge off by %.6f (seed %llu)", spy.charge_error,
                   (unsigned long long)l->seed);
     w->preemptions += lab_count(l, DEC_PREEMPT);
-    if (spy.weight[0] == 1 && spy.weight[1] == 1) { /* the run's own metric saw the same */
+    if (spy.weight[0] == 1 && spy.weight[1] == 1) {     /* the run's own metric saw the same */
         double own = lab_metric(l, "service_diff_max"); /* NaN: no two were ever backlogged */
         ck_assert_double_eq_tol(isnan(own) ? 0 : own, spy_pair_diff(&spy), 1e-6);
         w->metric_checked++;
@@ -182,8 +181,8 @@ START_TEST(t1_on_off)
 END_TEST
 
 /* A tenant that is ahead of the others must not be let off when its queue runs empty for a moment
- * and it sends again: the lift goes up only. "ahead" is served alone, runs dry while its last requests
- * run, then competes with one that has waited. */
+ * and it sends again: the lift goes up only. "ahead" is served alone, runs dry while its last
+ * requests run, then competes with one that has waited. */
 START_TEST(t1_lift_only_up)
 {
     struct lab l;
@@ -235,8 +234,8 @@ START_TEST(t4_big_prompt)
 }
 END_TEST
 
-/* Many short prompts of one tenant in one step: charged late, all of them would be let in before the first
- * charge counts. */
+/* Many short prompts of one tenant in one step: charged late, all of them would be let in before
+ * the first charge counts. */
 START_TEST(t1_many_short_prompts)
 {
     struct lab l;

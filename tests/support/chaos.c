@@ -71,13 +71,15 @@ static req_id next_candidate(void *self, const struct sched_view *v, req_id last
     (void)res;
     req_id pick = REQ_NONE;
     uint32_t seen = 0;
-    for (req_id id = view_waiting_first(v); id != REQ_NONE; id = view_waiting_next(v, id)) {
+    for (req_id id = view_waiting_first(v); id != REQ_NONE && seen < 6;
+         id = view_waiting_next(v, id)) {
         struct mark *m = view_req_state(v, id);
         if (m->offered_in != c->decision && rng_below(&c->rng, ++seen) == 0)
             pick = id;
     }
-    if (pick != REQ_NONE)
-        ((struct mark *)view_req_state(v, pick))->offered_in = c->decision;
+    if (pick == REQ_NONE || chance(c, 0.1))
+        return REQ_NONE;
+    ((struct mark *)view_req_state(v, pick))->offered_in = c->decision;
     return pick;
 }
 

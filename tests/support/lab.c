@@ -97,15 +97,13 @@ static void keep_decision(void *self, enum decision what, uint64_t seq, ns_t at,
                           uint64_t digest)
 {
     struct lab *l = self;
-    l->decision = mem_reserve(l->decision, &l->decision_cap, l->n_decision + 1,
-                              sizeof(*l->decision));
+    l->decision =
+        mem_reserve(l->decision, &l->decision_cap, l->n_decision + 1, sizeof(*l->decision));
     l->decision[l->n_decision++] = (struct lab_decision){what, seq, number, digest, at};
 }
 
-static const struct sink_ops sink_ops = {.request = keep_request,
-                                         .step = keep_step,
-                                         .summary = keep_summary,
-                                         .decision = keep_decision};
+static const struct sink_ops sink_ops = {
+    .request = keep_request, .step = keep_step, .summary = keep_summary, .decision = keep_decision};
 
 /* ---- the lab ---- */
 

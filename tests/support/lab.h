@@ -21,7 +21,7 @@ struct lab_summary {
  * what came out. lab_release frees both. */
 struct lab {
     struct limits limits;
-    const char *engine;    /* id of an engine model */
+    const char *engine; /* id of an engine model */
     const struct scheduler_ops *scheduler;
     const struct predictor_ops *predictor;
     uint32_t n_replicas, concurrency;
@@ -58,15 +58,15 @@ void lab_reset(struct lab *l); /* forgets what came out; the input stays */
  * for further fields. */
 struct trace_rec *lab_add(struct lab *l, ns_t at, const char *tenant, uint32_t prompt,
                           uint32_t output);
-bool lab_run(struct lab *l); /* false: l->err says why */
+bool lab_run(struct lab *l);                              /* false: l->err says why */
 double lab_metric(const struct lab *l, const char *name); /* fails the test when it is absent */
 
 /* Index of the n-th decision of this kind (0-based) for seq, or SIZE_MAX; seq UINT64_MAX: any. */
 size_t lab_find(const struct lab *l, enum decision what, uint64_t seq, size_t n);
 size_t lab_count(const struct lab *l, enum decision what);
 
-/* A random workload: 2 to 5 tenants, some steady, some in bursts, some on and off, some greedy; tiny
- * memory, N in {4, 8, 32}. Every size follows from the seed. */
+/* A random workload: 2 to 5 tenants, some steady, some in bursts, some on and off, some greedy;
+ * tiny memory, N in {4, 8, 32}. Every size follows from the seed. */
 void lab_random(struct lab *l, uint64_t seed);
 
 #endif

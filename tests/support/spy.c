@@ -77,8 +77,7 @@ static enum adm on_arrival(void *self, const struct sched_view *v, req_id id, ns
         s->lone[t] = (struct spy_lone){id, true, total(s) - s->w[t]};
     s->live[t]++;
     s->waiting[t]++;
-    return s->inner->on_arrival == NULL ? ADM_ACCEPT
-                                        : s->inner->on_arrival(w->inner, v, id, wake);
+    return s->inner->on_arrival == NULL ? ADM_ACCEPT : s->inner->on_arrival(w->inner, v, id, wake);
 }
 
 static void step_begin(void *self, const struct sched_view *v)
@@ -164,7 +163,8 @@ bool spy_run(struct spy *spy, struct lab *l)
 {
     ck_assert_uint_eq(l->n_replicas, 1);
     const struct scheduler_ops *inner = l->scheduler;
-    /* The wrapper forwards what the schedulers under test have; one that has more needs more here. */
+    /* The wrapper forwards what the schedulers under test have; one that has more needs more here.
+     */
     ck_assert(inner->select_run == NULL && inner->chunk == NULL && inner->reserve == NULL &&
               inner->committed == NULL && inner->victim == NULL && inner->on_timer == NULL &&
               inner->step_end == NULL);
@@ -206,8 +206,8 @@ void spy_release(struct spy *spy)
 }
 
 /* Walks the windows in which `in(d)` holds at every decision, showing each value of
- * D = W_i / weight_i - W_j / weight_j in them; returns the largest later - earlier difference, of either
- * sign when both is set. */
+ * D = W_i / weight_i - W_j / weight_j in them; returns the largest later - earlier difference, of
+ * either sign when both is set. */
 static double worst_change(const struct spy *s, uint32_t i, uint32_t j, bool both_backlogged,
                            bool either_sign)
 {

@@ -26,8 +26,8 @@ struct spy {
     double w[SPY_TENANTS];
     uint32_t waiting[SPY_TENANTS], live[SPY_TENANTS];
     uint64_t out_tokens, admitted_new;
-    double charge_error;   /* largest |charged - due| of one callback */
-    double isolation;      /* T4: most service others got while a lone arrival waited */
+    double charge_error; /* largest |charged - due| of one callback */
+    double isolation;    /* T4: most service others got while a lone arrival waited */
     struct spy_lone {
         req_id id;
         bool waits;

@@ -1,0 +1,358 @@
+/* batch.c: forming a batch: the policy-neutral loop of scheduling.md section 2, with vLLM V1's
+ * order where the policy leaves it to the engine (architecture.md section 6). Residents first,
+ * then, if nobody was preempted, waiting requests; every answer of the policy is checked. */
+#include "sim/core.h"
+
+static bool is_waiting(const struct request *q)
+{
+    return q->info.state == REQ_WAITING || q->info.state == REQ_SWAPPING_OUT ||
+           q->info.state == REQ_SWAPPED;
+}
+
+struct forming {
+    struct flight *f;
+    uint32_t budget;  /* tokens left */
+    uint64_t claimed; /* units that stalled requests wait for */
+    bool preempted;
+};
+
+/* Tokens the request could compute now: the rest of its prompt, or the token after its last. 0 when
+ * all it may emit is under way. */
+static uint32_t wanted(const struct request *q)
+{
+    uint32_t len = q->info.prompt_tokens + q->info.generated;
+    return q->info.generated >= q->info.max_tokens ? 0 : len - q->info.computed;
+}
+
+static uint32_t ask_chunk(struct replica *r, req_id id, uint32_t want, uint32_t budget)
+{
+    uint32_t limit = MIN(want, budget);
+    if (r->ops->chunk == NULL)
+        return limit;
+    uint32_t n = r->ops->chunk(r->sched, replica_view(r), id, want, budget);
+    CHECK(n <= limit, INV_OFFER, "%s: chunk of %u tokens where %u are left", r->ops->name, n,
+          limit);
+    return n;
+}
+
+static void batch_add(struct replica *r, struct forming *fm, req_id id, uint32_t n)
+{
+    struct flight *f = fm->f;
+    struct request *q = sim_req(r->sim, id);
+    CHECK(q->batch_step != r->n_steps + 1, INV_BATCH, "request %llu twice in step %llu",
+          (unsigned long long)q->info.seq, (unsigned long long)r->n_steps);
+    CHECK(n <= fm->budget, INV_BATCH, "%u tokens, %u left in the step", n, fm->budget);
+    CHECK(f->batch.n < r->limits.max_num_seqs, INV_BATCH, "more than %u sequences",
+          r->limits.max_num_seqs);
+    f->seq = mem_reserve(f->seq, &f->seq_cap, f->batch.n + 1u, sizeof(*f->seq));
+    f->req_seq = mem_reserve(f->req_seq, &f->req_seq_cap, f->batch.n + 1u, sizeof(*f->req_seq));
+    q->batch_step = r->n_steps + 1;
+    q->batch_slot = f->batch.n;
+    uint32_t context = q->info.computed;
+    f->seq[f->batch.n] = (struct batch_seq){
+        .id = id,
+        .n_tokens = n,
+        .context = context,
+        .prefill = n > 1 || context < q->info.prompt_tokens,
+        .emits = context + n == q->info.prompt_tokens + q->info.generated,
+    };
+    f->req_seq[f->batch.n] = q->info.seq;
+    f->batch.n++;
+    fm->budget -= n;
+}
+
+/* The batch is decided as far as this request goes: its tokens count as computed, its full blocks
+ * can be hit from now on. */
+static void batch_commit(struct replica *r, const struct batch_seq *b)
+{
+    struct request *q = sim_req(r->sim, b->id);
+    q->info.computed += b->n_tokens;
+    q->info.generated += b->emits;
+    q->info.last_run_at = r->sim->now;
+    blocks_publish(r, q);
+}
+
+/* A victim that was in the batch already gives its place and its tokens back. */
+static void batch_drop(struct replica *r, struct forming *fm, req_id id)
+{
+    struct request *q = sim_req(r->sim, id);
+    if (q->batch_step != r->n_steps + 1)
+        return;
+    struct flight *f = fm->f;
+    uint32_t at = q->batch_slot;
+    fm->budget += f->seq[at].n_tokens;
+    q->batch_step = 0;
+    f->batch.n--;
+    for (uint32_t i = at; i < f->batch.n; i++) {
+        f->seq[i] = f->seq[i + 1];
+        f->req_seq[i] = f->req_seq[i + 1];
+        sim_req(r->sim, f->seq[i].id)->batch_slot = i;
+    }
+}
+
+static req_id choose_victim(struct replica *r, uint64_t need, req_id requester,
+                            enum preempt_mode *mode)
+{
+    *mode = r->limits.preempt;
+    req_id v = r->running.last;
+    if (r->ops->victim != NULL)
+        v = r->ops->victim(r->sched, replica_view(r), need, requester, mode);
+    /* A request whose KV is still on its way in cannot be sent away: the default looks further. */
+    while (r->ops->victim == NULL && v != REQ_NONE && sim_req(r->sim, v)->info.state != REQ_RUNNING)
+        v = sim_req(r->sim, v)->prev;
+    if (v != REQ_NONE) {
+        const struct request *q = sim_req(r->sim, v);
+        CHECK(q->live && q->info.state == REQ_RUNNING && q->replica == r->id, INV_OFFER,
+              "%s: victim %llu is not resident", r->ops->name, (unsigned long long)q->info.seq);
+    }
+    return v;
+}
+
+enum room {
+    ROOM_YES,
+    ROOM_STALLED, /* blocks are on their way out, or nobody may be preempted: it waits */
+    ROOM_REFUSED, /* it can never go on and has left */
+    ROOM_VICTIM,  /* it was the victim itself */
+};
+
+/* Makes room for n more tokens of a resident request, preempting as the policy says. */
+static enum room make_room(struct replica *r, struct forming *fm, req_id id, uint32_t n)
+{
+    struct request *q = sim_req(r->sim, id);
+    for (;;) {
+        uint64_t total = blocks_resident_units(r, q, q->info.computed + n);
+        uint64_t need = total - blocks_resident_units(r, q, q->info.computed);
+        if (blocks_alloc(r, q, n))
+            return ROOM_YES;
+        if (total > r->kv.capacity) {
+            replica_refuse(r, id, "capacity");
+            return ROOM_REFUSED;
+        }
+        if (blocks_available_units(r) + r->leaving_units >= need + fm->claimed) {
+            fm->claimed += need;
+            return ROOM_STALLED;
+        }
+        enum preempt_mode mode;
+        req_id v = choose_victim(r, need, id, &mode);
+        if (v == REQ_NONE)
+            return ROOM_STALLED;
+        batch_drop(r, fm, v);
+        blocks_preempt(r, v, mode);
+        fm->f->preempted++;
+        fm->preempted = true;
+        if (v == id)
+            return ROOM_VICTIM;
+    }
+}
+
+/* Residents first. A policy that answers select_run says which, and in what order. */
+static uint32_t list_residents(struct replica *r)
+{
+    r->scratch = mem_reserve(r->scratch, &r->scratch_cap, r->running.n, sizeof(*r->scratch));
+    if (r->ops->select_run != NULL) {
+        uint32_t n = r->ops->select_run(r->sched, replica_view(r), r->scratch, r->running.n);
+        CHECK(n <= r->running.n, INV_OFFER, "%s: selects %u of %u residents", r->ops->name, n,
+              r->running.n);
+        return n;
+    }
+    uint32_t n = 0;
+    for (req_id id = r->running.first; id != REQ_NONE; id = sim_req(r->sim, id)->next)
+        r->scratch[n++] = id;
+    return n;
+}
+
+static void form_residents(struct replica *r, struct forming *fm)
+{
+    uint32_t n = list_residents(r);
+    for (uint32_t i = 0; i < n && fm->budget > 0; i++) {
+        req_id id = r->scratch[i];
+        struct request *q = sim_req(r->sim, id);
+        bool resident = q->live && q->replica == r->id &&
+                        (q->info.state == REQ_RUNNING || q->info.state == REQ_LOADING);
+        if (!resident) { /* a victim of this very step, or never one of ours */
+            CHECK(fm->preempted || r->ops->select_run == NULL, INV_OFFER,
+                  "%s: selects a request that is not resident", r->ops->name);
+            continue;
+        }
+        uint32_t want = wanted(q);
+        if (q->info.state == REQ_LOADING || want == 0)
+            continue;
+        uint32_t tokens = ask_chunk(r, id, want, fm->budget);
+        if (tokens == 0)
+            continue;
+        enum room room = make_room(r, fm, id, tokens);
+        if (room == ROOM_YES)
+            batch_add(r, fm, id, tokens);
+        else if (room == ROOM_VICTIM)
+            break; /* those after it were admitted later still: none of them goes first */
+    }
+    for (uint32_t i = 0; i < fm->f->batch.n; i++)
+        batch_commit(r, &fm->f->seq[i]);
+}
+
+/* Units that must be there before `q` may come in: for all it may ever hold under `reserve`, for
+ * the rest of its prompt or for its next chunk under `paged`. Its pinned path is there already. */
+static uint64_t admission_need(const struct replica *r, const struct request *q, uint32_t chunk)
+{
+    uint32_t len = q->info.prompt_tokens + q->info.generated;
+    uint32_t tokens = q->info.computed + chunk;
+    if (r->limits.kv_admission == KV_ADMISSION_RESERVE)
+        tokens = MIN(q->info.prompt_tokens + q->info.max_tokens, r->limits.max_model_len);
+    else if (r->limits.scheduler_reserve_full_isl)
+        tokens = len;
+    return blocks_resident_units(r, q, tokens) - blocks_resident_units(r, q, q->info.computed);
+}
+
+static void enter_running(struct replica *r, req_id id, uint32_t cached)
+{
+    struct sim *s = r->sim;
+    struct request *q = sim_req(s, id);
+    bool resumed = q->info.admitted_before;
+    uint32_t len = q->info.prompt_tokens + q->info.generated;
+    waiting_leave(r, id);
+    queue_push_back(s, &r->running, id);
+    s->state.running++;
+    if (!resumed) {
+        q->info.admitted_before = true;
+        q->info.cached_tokens = cached;
+        q->admitted_at = s->now;
+        metrics_admit(s->metrics, s->now, q->info.tenant, q->info.prompt_tokens, cached);
+    }
+    sim_decision(s, DEC_ADMIT, q->info.seq, s->now, cached);
+    if (r->ops->on_admit != NULL)
+        r->ops->on_admit(r->sched, replica_view(r), id, len - cached, cached, resumed);
+}
+
+static enum try_result try_admit(struct replica *r, struct forming *fm, req_id id)
+{
+    struct request *q = sim_req(r->sim, id);
+    if (q->info.state == REQ_SWAPPING_OUT)
+        return TRY_BUSY;
+    if (r->running.n >= r->limits.max_num_seqs)
+        return TRY_NO_SLOT;
+
+    /* Pinned first: what it is about to hit must not count as evictable. */
+    uint32_t cached = blocks_pin_hit(r, q);
+    CHECK(cached < q->info.prompt_tokens + q->info.generated, INV_HIT, "%u of %u tokens cached",
+          cached, q->info.prompt_tokens + q->info.generated);
+    q->info.computed = cached;
+    uint32_t load = q->host_tokens > cached ? q->host_tokens - cached : 0;
+    uint32_t want = wanted(q);
+    uint64_t need = admission_need(r, q, load > 0 ? load : MIN(want, fm->budget));
+    uint64_t reserve = need, promised = r->promised_units;
+    if (r->ops->reserve != NULL)
+        reserve = r->ops->reserve(r->sched, replica_view(r), id, need);
+    if (r->ops->committed != NULL)
+        promised = r->ops->committed(r->sched, replica_view(r), promised);
+
+    enum try_result res = load > 0 ? TRY_LOADING : TRY_ADMITTED;
+    uint32_t n = load;
+    if (reserve + promised > blocks_available_units(r))
+        res = TRY_NO_MEM;
+    else if (load == 0 && (n = ask_chunk(r, id, want, fm->budget)) == 0)
+        res = TRY_NO_BUDGET;
+    else if (!blocks_alloc(r, q, n))
+        res = TRY_NO_MEM;
+    if (res != TRY_ADMITTED && res != TRY_LOADING) {
+        q->info.computed = 0;
+        blocks_unpin_hit(r, q);
+        return res;
+    }
+    if (r->limits.kv_admission == KV_ADMISSION_RESERVE) {
+        q->promised_units =
+            need - (blocks_resident_units(r, q, cached + n) - blocks_resident_units(r, q, cached));
+        r->promised_units += q->promised_units;
+    }
+    if (q->path_blocks > 0)
+        ptree_touch(r->tree, q->path_node);
+    if (load > 0) {
+        q->info.computed = cached + load;
+        blocks_load(r, id);
+        enter_running(r, id, cached + load);
+        return TRY_LOADING;
+    }
+    blocks_forget_host(r, q); /* the cache had it all */
+    q->info.state = REQ_RUNNING;
+    enter_running(r, id, cached);
+    batch_add(r, fm, id, n);
+    batch_commit(r, &fm->f->seq[fm->f->batch.n - 1]);
+    return TRY_ADMITTED;
+}
+
+static req_id ask_candidate(struct replica *r, req_id last, enum try_result res)
+{
+    if (r->ops->next_candidate != NULL)
+        return r->ops->next_candidate(r->sched, replica_view(r), last, res);
+    bool go_on = res == TRY_FIRST || res == TRY_ADMITTED || res == TRY_LOADING;
+    return go_on ? r->waiting.first : REQ_NONE;
+}
+
+static void form_admissions(struct replica *r, struct forming *fm)
+{
+    CHECK(!fm->preempted, INV_ADMIT, "step %llu", (unsigned long long)r->n_steps);
+    req_id last = REQ_NONE;
+    enum try_result res = TRY_FIRST;
+    while (fm->budget > 0 && r->waiting.n > 0) {
+        req_id id = ask_candidate(r, last, res);
+        if (id == REQ_NONE)
+            break;
+        struct request *q = sim_req(r->sim, id);
+        CHECK(q->live && q->replica == r->id && is_waiting(q), INV_OFFER,
+              "%s: candidate is not waiting here", r->ops->name);
+        CHECK(q->offered_in != r->n_decisions, INV_OFFER, "%s: request %llu offered twice",
+              r->ops->name, (unsigned long long)q->info.seq);
+        q->offered_in = r->n_decisions;
+        res = try_admit(r, fm, id);
+        last = id;
+    }
+}
+
+static void describe_shape(struct replica *r, struct flight *f)
+{
+    struct batch_shape s = {0};
+    for (uint32_t i = 0; i < f->batch.n; i++) {
+        const struct batch_seq *b = &f->seq[i];
+        uint32_t after = b->context + b->n_tokens;
+        if (b->prefill) {
+            s.n_prefill++;
+            s.prefill_tokens += b->n_tokens;
+            s.prefill_history_sum += b->context;
+            s.prefill_pairs += (double)b->n_tokens * (double)b->context +
+                               (double)b->n_tokens * ((double)b->n_tokens + 1.0) / 2.0;
+        } else {
+            uint32_t read = (uint32_t)r->cfg->kv->read_tokens(
+                r->kv_policy, sim_req(r->sim, b->id)->info.prompt_tokens, after);
+            s.n_decode++;
+            s.decode_tokens += b->n_tokens;
+            s.decode_context_sum += read;
+            s.decode_context_max = MAX(s.decode_context_max, read);
+        }
+    }
+    CHECK(s.decode_tokens + s.prefill_tokens <= r->limits.max_num_batched_tokens, INV_BATCH,
+          "%u tokens, limit %u", s.decode_tokens + s.prefill_tokens,
+          r->limits.max_num_batched_tokens);
+    f->batch.shape = s;
+}
+
+bool form_batch(struct replica *r)
+{
+    struct forming fm = {.f = flight_next(r), .budget = r->limits.max_num_batched_tokens};
+    r->n_decisions++;
+    metrics_decide_begin(r->sim->metrics);
+    if (r->ops->step_begin != NULL)
+        r->ops->step_begin(r->sched, replica_view(r));
+    form_residents(r, &fm);
+    bool due = ++r->steps_since_admit >= r->limits.admit_interval || r->running.n == 0;
+    if (!fm.preempted && due) {
+        r->steps_since_admit = 0;
+        form_admissions(r, &fm);
+    }
+    metrics_decide_end(r->sim->metrics);
+    if (fm.f->batch.n ==
+        0) /* when the only one to run was preempted, those waiting have their turn */
+        return fm.preempted && r->n_flight == 0 ? form_batch(r) : false;
+    describe_shape(r, fm.f);
+    r->n_steps++;
+    flight_launch(r);
+    return true;
+}
