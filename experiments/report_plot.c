@@ -72,7 +72,7 @@ static bool several_traces(const struct report_runs *runs)
     return false;
 }
 
-/* "fcfs/round_robin/full", and what tells this run from the others. */
+/* "fcfs", and what tells this run from the others. */
 static void name_run(const struct plots *p, size_t i, char name[160])
 {
     const struct report_run *run = &p->runs.run[i];

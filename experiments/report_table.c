@@ -194,7 +194,7 @@ static void print_head(const struct table *t)
         trace[i] = t->run[i].trace;
     }
     print_row(t, 0, "", id);
-    print_texts(t, "scheduler/router/kv, or point", label);
+    print_texts(t, "scheduler, or point", label);
     print_texts(t, "trace", trace);
     print_row(t, 0, "seed", seed);
     print_rule(t);

@@ -164,7 +164,7 @@ END_TEST
 
 static const char table_of_e[] =
     "                                                   run 1               run 2\n"
-    "scheduler/router/kv, or point                     rate=1              rate=1\n"
+    "scheduler, or point                               rate=1              rate=1\n"
     "trace                                              t.csv               t.csv\n"
     "seed                                                   1           2 (rep 1)\n"
     "----------------------------------------------------------------------------\n"
@@ -203,7 +203,7 @@ static const char table_of_e[] =
 
 static const char table_of_3[] =
     "                                                   run 3\n"
-    "scheduler/router/kv, or point                vtc/jsq/h2o\n"
+    "scheduler, or point                          vtc/jsq/h2o\n"
     "trace                                  generate:poisson,\n"
     "                                                     n=5\n"
     "seed                                                   1\n"
@@ -276,14 +276,14 @@ START_TEST(test_table_breaks_long_labels)
     static const struct {
         const char *point, *lines;
     } cases[] = {
-        {"0123456789abcdefgh", "or point         0123456789abcdefgh\ntrace"},
+        {"0123456789abcdefgh", "or point                   0123456789abcdefgh\ntrace"},
         {"scheduler=vtc,rate=12",
-         "or point             scheduler=vtc,\n"
+         "or point                       scheduler=vtc,\n"
          "                                                 rate=12\ntrace"},
-        {"0123456789abcdefg\xc3\xa4", "or point          0123456789abcdefg\n"
+        {"0123456789abcdefg\xc3\xa4", "or point                    0123456789abcdefg\n"
                                       "                                                       "
                                       "\xc3\xa4\ntrace"},
-        {"", "or point                           \ntrace"},
+        {"", "or point                                     \ntrace"},
     };
     static char text[32768];
     sqlite3_stmt *stmt;
