@@ -34,10 +34,17 @@ static bool set_model_len(struct limits *l, const struct config *c, const struct
 
 /* Everything but num_gpu_blocks. Swapped bytes are those of all GPUs of a replica, each over its
  * own PCIe link. */
+static enum kv_admission kv_admission(const char *name)
+{
+    if (strcmp(name, "reserve") == 0)
+        return KV_ADMISSION_RESERVE;
+    return strcmp(name, "lightllm") == 0 ? KV_ADMISSION_LIGHTLLM : KV_ADMISSION_PAGED;
+}
+
 static bool set_limits(struct limits *l, const struct config *c, const struct model_desc *m,
                        const struct gpu_desc *g, uint32_t tp, struct err *e)
 {
-    bool reserve = strcmp(config_str(c, "kv_admission"), "reserve") == 0;
+    bool separate = strcmp(config_str(c, "prefill_mode"), "separate") == 0;
     bool swap = strcmp(config_str(c, "preempt"), "swap") == 0;
     *l = (struct limits){
         .max_num_seqs = (uint32_t)config_num(c, "max_num_seqs"),
@@ -46,8 +53,9 @@ static bool set_limits(struct limits *l, const struct config *c, const struct mo
         .units_per_block = (uint64_t)m->layers * m->kv_heads,
         .pcie_bytes_per_s = g->pcie_bytes_per_s * tp,
         .pcie_latency_ns = llround(g->pcie_latency_ns),
-        .kv_admission = reserve ? KV_ADMISSION_RESERVE : KV_ADMISSION_PAGED,
+        .kv_admission = kv_admission(config_str(c, "kv_admission")),
         .preempt = swap ? PREEMPT_SWAP : PREEMPT_RECOMPUTE,
+        .prefill_mode = separate ? PREFILL_SEPARATE : PREFILL_MIXED,
         .admit_interval = (uint32_t)config_num(c, "admit_interval"),
         .enable_prefix_caching = config_bool(c, "enable_prefix_caching"),
         .scheduler_reserve_full_isl = config_bool(c, "scheduler_reserve_full_isl"),

@@ -1,6 +1,8 @@
 /* batch.c: forming a batch: the policy-neutral loop of scheduling.md section 2, with vLLM V1's
  * order where the policy leaves it to the engine (architecture.md section 6). Residents first,
  * then, if nobody was preempted, waiting requests; every answer of the policy is checked. */
+#include <stdlib.h>
+
 #include "sim/core.h"
 
 static bool is_waiting(const struct request *q)
@@ -11,9 +13,8 @@ static bool is_waiting(const struct request *q)
 
 struct forming {
     struct flight *f;
-    uint32_t budget;  /* tokens left */
-    uint64_t claimed; /* units that stalled requests wait for */
-    bool preempted;
+    uint32_t budget; /* tokens left */
+    bool preempted, admitted;
 };
 
 /* Tokens the request could compute now: the rest of its prompt, or the token after its last. 0 when
@@ -128,8 +129,8 @@ static enum room make_room(struct replica *r, struct forming *fm, req_id id, uin
             replica_refuse(r, id, "capacity");
             return ROOM_REFUSED;
         }
-        if (blocks_available_units(r) + r->leaving_units >= need + fm->claimed) {
-            fm->claimed += need;
+        if (blocks_available_units(r) + r->leaving_units >= need + r->claimed_units) {
+            r->claimed_units += need;
             return ROOM_STALLED;
         }
         enum preempt_mode mode;
@@ -164,6 +165,7 @@ static uint32_t list_residents(struct replica *r)
 static void form_residents(struct replica *r, struct forming *fm)
 {
     uint32_t n = list_residents(r);
+    r->claimed_units = 0;
     for (uint32_t i = 0; i < n && fm->budget > 0; i++) {
         req_id id = r->scratch[i];
         struct request *q = sim_req(r->sim, id);
@@ -190,6 +192,14 @@ static void form_residents(struct replica *r, struct forming *fm)
         batch_commit(r, &fm->f->seq[i]);
 }
 
+static int by_left(const void *a, const void *b)
+{
+    const struct peak_entry *x = a, *y = b;
+    if (x->left != y->left)
+        return x->left > y->left ? -1 : 1;
+    return (x->used < y->used) - (x->used > y->used);
+}
+
 /* Units that must be there before `q` may come in: for all it may ever hold under `reserve`, for
  * the rest of its prompt or for its next chunk under `paged`. Its pinned path is there already. */
 static uint64_t admission_need(const struct replica *r, const struct request *q, uint32_t chunk)
@@ -201,6 +211,31 @@ static uint64_t admission_need(const struct replica *r, const struct request *q,
     else if (r->limits.scheduler_reserve_full_isl)
         tokens = len;
     return blocks_resident_units(r, q, tokens) - blocks_resident_units(r, q, q->info.computed);
+}
+
+/* LightLLM's test (scheduling.md 3.4 and 3.18): if `q` joined, and every request kept its memory
+ * until its true end, would the peak fit? With the requests sorted by what they have left, longest
+ * first, the i-th to last to end holds max(left_i * i + sum of used_j, j <= i). */
+static bool peak_fits(struct replica *r, const struct request *q)
+{
+    size_t n = r->running.n + 1u;
+    r->peak = mem_reserve(r->peak, &r->peak_cap, n, sizeof(*r->peak));
+    size_t k = 0;
+    r->peak[k++] = (struct peak_entry){q->output_tokens - q->info.generated,
+                                       q->info.prompt_tokens + q->info.generated};
+    for (req_id id = r->running.first; id != REQ_NONE; id = sim_req(r->sim, id)->next) {
+        const struct request *o = sim_req(r->sim, id);
+        uint32_t emitted = MIN(o->info.generated, o->output_tokens);
+        r->peak[k++] =
+            (struct peak_entry){o->output_tokens - emitted, o->info.prompt_tokens + emitted};
+    }
+    qsort(r->peak, n, sizeof(*r->peak), by_left);
+    uint64_t used = 0, peak = 0;
+    for (size_t i = 0; i < n; i++) {
+        used += r->peak[i].used;
+        peak = MAX(peak, (uint64_t)r->peak[i].left * (i + 1) + used);
+    }
+    return peak < limits_kv_tokens(&r->limits);
 }
 
 static void enter_running(struct replica *r, req_id id, uint32_t cached)
@@ -247,8 +282,12 @@ static enum try_result try_admit(struct replica *r, struct forming *fm, req_id i
 
     enum try_result res = load > 0 ? TRY_LOADING : TRY_ADMITTED;
     uint32_t n = load;
-    if (reserve + promised > blocks_available_units(r))
+    if (reserve + promised + r->claimed_units > blocks_available_units(r))
         res = TRY_NO_MEM;
+    else if (r->limits.kv_admission == KV_ADMISSION_LIGHTLLM && !peak_fits(r, q))
+        res = TRY_NO_MEM;
+    else if (r->limits.prefill_mode == PREFILL_SEPARATE && want > fm->budget && r->running.n > 0)
+        res = TRY_NO_BUDGET; /* whole or not at all, unless it grew too long while it ran */
     else if (load == 0 && (n = ask_chunk(r, id, want, fm->budget)) == 0)
         res = TRY_NO_BUDGET;
     else if (!blocks_alloc(r, q, n))
@@ -303,6 +342,7 @@ static void form_admissions(struct replica *r, struct forming *fm)
               r->ops->name, (unsigned long long)q->info.seq);
         q->offered_in = r->n_decisions;
         res = try_admit(r, fm, id);
+        fm->admitted = fm->admitted || res == TRY_ADMITTED;
         last = id;
     }
 }
@@ -341,17 +381,21 @@ bool form_batch(struct replica *r)
     metrics_decide_begin(r->sim->metrics);
     if (r->ops->step_begin != NULL)
         r->ops->step_begin(r->sched, replica_view(r));
-    form_residents(r, &fm);
-    bool due = ++r->steps_since_admit >= r->limits.admit_interval || r->running.n == 0;
-    if (!fm.preempted && due) {
-        r->steps_since_admit = 0;
+    bool due = r->limits.admit_interval == 1 || r->running.n == 0 ||
+               r->steps_since_admit >= r->limits.admit_interval;
+    bool separate = r->limits.prefill_mode == PREFILL_SEPARATE;
+    if (separate && due)
         form_admissions(r, &fm);
-    }
+    if (!separate || fm.f->batch.n == 0)
+        form_residents(r, &fm);
+    if (!separate && due && !fm.preempted)
+        form_admissions(r, &fm);
     metrics_decide_end(r->sim->metrics);
     if (fm.f->batch.n ==
         0) /* when the only one to run was preempted, those waiting have their turn */
         return fm.preempted && r->n_flight == 0 ? form_batch(r) : false;
     describe_shape(r, fm.f);
+    r->steps_since_admit = fm.admitted ? 0 : r->steps_since_admit + 1;
     r->n_steps++;
     flight_launch(r);
     return true;

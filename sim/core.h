@@ -65,6 +65,10 @@ struct flight { /* a batch that was formed and is not processed yet */
     uint32_t preempted;
 };
 
+struct peak_entry { /* a request as LightLLM's admission sees it, in tokens */
+    uint32_t left, used;
+};
+
 struct replica {
     struct sim *sim;
     uint32_t id;
@@ -81,6 +85,7 @@ struct replica {
     struct kv kv;
     struct ptree *tree; /* NULL: no prefix caching */
     uint64_t promised_units;
+    uint64_t claimed_units; /* stalled residents wait for them: not for newcomers */
     struct link out, in;    /* to the host and back */
     uint64_t leaving_units; /* held by requests on their way out, shared ones counted */
     uint64_t host_used;     /* blocks */
@@ -94,6 +99,8 @@ struct replica {
 
     req_id *scratch; /* residents to run; requests that finish */
     size_t scratch_cap;
+    struct peak_entry *peak; /* kv_admission=lightllm */
+    size_t peak_cap;
     struct key_run *runs; /* block keys being looked up */
     size_t n_runs, runs_cap;
 };

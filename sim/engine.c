@@ -134,6 +134,7 @@ void replica_close(struct replica *r)
     slots_release(&r->tenant_state);
     mem_free(r->scratch);
     mem_free(r->runs);
+    mem_free(r->peak);
 }
 
 /* ---- arrivals, timers ---- */
@@ -164,6 +165,11 @@ static const char *refusal(const struct replica *r, const struct request *q)
     uint64_t tokens = prompt + 1;
     if (r->limits.kv_admission == KV_ADMISSION_RESERVE)
         tokens = MIN(prompt + q->info.max_tokens, r->limits.max_model_len);
+    if (r->limits.kv_admission == KV_ADMISSION_LIGHTLLM &&
+        prompt + q->output_tokens >= limits_kv_tokens(&r->limits))
+        return "capacity"; /* alone it would not pass the peak test */
+    if (r->limits.prefill_mode == PREFILL_SEPARATE && prompt > r->limits.max_num_batched_tokens)
+        return "prompt_too_long";
     if (blocks_resident_units(r, q, (uint32_t)tokens) > r->kv.capacity)
         return "capacity";
     return NULL;

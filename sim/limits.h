@@ -5,8 +5,14 @@
 #include "sim/base.h"
 
 enum kv_admission {
-    KV_ADMISSION_PAGED,   /* blocks for what remains of the prompt, or of the chunk */
-    KV_ADMISSION_RESERVE, /* blocks for prompt + max_tokens, promised at admission */
+    KV_ADMISSION_PAGED,    /* blocks for what remains of the prompt, or of the chunk */
+    KV_ADMISSION_RESERVE,  /* blocks for prompt + max_tokens, promised at admission */
+    KV_ADMISSION_LIGHTLLM, /* the peak test of LightLLM on true lengths: an oracle, as published */
+};
+
+enum prefill_mode {
+    PREFILL_MIXED,    /* prompts and decodes share a step */
+    PREFILL_SEPARATE, /* a step is whole new prompts only, or decodes only */
 };
 
 enum preempt_mode { PREEMPT_RECOMPUTE, PREEMPT_SWAP };
@@ -24,7 +30,8 @@ struct limits {
     ns_t pcie_latency_ns;
     enum kv_admission kv_admission;
     enum preempt_mode preempt;
-    uint32_t admit_interval; /* admit only every so many steps, >= 1 */
+    enum prefill_mode prefill_mode;
+    uint32_t admit_interval; /* steps from one admission to the next at least, >= 1 */
     bool enable_prefix_caching;
     bool scheduler_reserve_full_isl;
 };

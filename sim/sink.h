@@ -31,6 +31,8 @@ struct step_row {
     uint32_t n_decode, n_prefill, decode_tokens, prefill_tokens;
     uint64_t context_tokens, kv_units_used;
     uint32_t preempted;
+    uint64_t prefill_history; /* of context_tokens, what prompts read */
+    double prefill_pairs;     /* as in struct batch_shape */
 };
 
 struct transfer_row {

@@ -194,6 +194,8 @@ static void report_step(struct replica *r, const struct flight *f)
         .context_tokens = b->decode_context_sum + b->prefill_history_sum,
         .kv_units_used = r->kv.held,
         .preempted = f->preempted,
+        .prefill_history = b->prefill_history_sum,
+        .prefill_pairs = b->prefill_pairs,
     };
     (void)sink->ops->step(sink->self, &row, s->err);
 }

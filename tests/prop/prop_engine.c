@@ -30,6 +30,10 @@ static void any_lab(struct lab *l, uint64_t seed)
     l->limits.enable_prefix_caching = seed % 11 != 0;
     l->limits.kv_admission = seed % 4 == 0 ? KV_ADMISSION_RESERVE : KV_ADMISSION_PAGED;
     l->limits.admit_interval = seed % 13 == 0 ? 10 : 1;
+    if (seed % 17 == 0)
+        l->limits.kv_admission = KV_ADMISSION_LIGHTLLM;
+    if (seed % 5 == 2)
+        l->limits.prefill_mode = PREFILL_SEPARATE;
     if (seed % 3 == 1) {
         l->limits.preempt = PREEMPT_SWAP;
         l->limits.host_blocks = l->limits.num_gpu_blocks / (1 + seed % 5);
