@@ -125,6 +125,7 @@ static const struct argp cache_argp = {
 struct opened {
     struct names tenants, classes;
     struct trace_source source;
+    struct trace_env env; /* the reader keeps a pointer to it */
 };
 
 static void release_names(struct opened *o)
@@ -138,11 +139,11 @@ static bool open_trace(struct input *in, struct opened *o)
     config_resolve(&in->config);
     names_init(&o->tenants);
     names_init(&o->classes);
-    struct trace_env env = {.tenants = &o->tenants,
-                            .classes = &o->classes,
-                            .seed = (uint64_t)config_num(&in->config, "seed"),
-                            .params = &in->config.params};
-    if (trace_open(in->file, config_str(&in->config, "trace_format"), &env, &o->source, in->e))
+    o->env = (struct trace_env){.tenants = &o->tenants,
+                                .classes = &o->classes,
+                                .seed = (uint64_t)config_num(&in->config, "seed"),
+                                .params = &in->config.params};
+    if (trace_open(in->file, config_str(&in->config, "trace_format"), &o->env, &o->source, in->e))
         return true;
     release_names(o);
     return false;

@@ -29,8 +29,8 @@ static const char *short_trace(const char *trace)
     return slash && slash[1] && strncmp(trace, "generate:", 9) != 0 ? slash + 1 : trace;
 }
 
-/* A run is labelled by its point, else by its scheduler, the router where there is something to route,
- * a lossy KV policy, and whatever else tells the runs apart. */
+/* A run is labelled by its point, else by its scheduler, the router where there is something to
+ * route, a lossy KV policy, and whatever else tells the runs apart. */
 static const char select_runs[] =
     "WITH shown AS (SELECT * FROM runs"
     "  WHERE (?1 IS NULL OR experiment = ?1) AND (?2 = 0 OR id = ?2)),"
@@ -38,7 +38,8 @@ static const char select_runs[] =
     "  count(DISTINCT prefix_policy) > 1 AS prefix FROM shown)"
     "SELECT id, seed, rep, config_hash,"
     " coalesce(point, scheduler || iif(many.router OR replicas > 1, '/' || shown.router, '')"
-    "  || iif(many.kv OR kv_policy <> 'full', '/' || kv_policy, '') || iif(many.prefix, '/' || prefix_policy, '')),"
+    "  || iif(many.kv OR kv_policy <> 'full', '/' || kv_policy, '') || iif(many.prefix, '/' || "
+    "prefix_policy, '')),"
     " trace, digest, model, gpu,"
     " backend, profile, clock, kv_policy, slo_source, cost_model, git_revision, started_at,"
     " quality_ref, replicas, dirty, wall_s"

@@ -119,6 +119,8 @@ CREATE TABLE steps (
     context_tokens INTEGER,          -- sum over the batch of the context attended to
     kv_units_used  INTEGER,          -- page units held
     preempted      INTEGER,          -- requests preempted while the batch was formed
+    prefill_history INTEGER,         -- of context_tokens, what prompts had computed before
+    prefill_pairs  REAL,             -- (query, key) pairs of the prompts' attention
     PRIMARY KEY (run_id, replica, step)
 ) WITHOUT ROWID;
 

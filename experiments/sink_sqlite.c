@@ -49,7 +49,8 @@ static const char *const stmt_sql[N_STMTS] = {
                      " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STMT_STEP] = "INSERT INTO steps (run_id, replica, step, at_ns, duration_ns, device_ns,"
                   " host_ns, n_decode, n_prefill, decode_tokens, prefill_tokens, context_tokens,"
-                  " kv_units_used, preempted) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                  " kv_units_used, preempted, prefill_history, prefill_pairs)"
+                  " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STMT_TRANSFER] = "INSERT INTO transfers (run_id, replica, n, seq, direction, units,"
                       " submitted_ns, done_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     [STMT_TENANT] = "INSERT INTO tenants (run_id, tenant, requests, service, share, ttft_ms_mean,"
@@ -319,6 +320,8 @@ static bool put_step(void *self, const struct step_row *t, struct err *e)
     put_u64(&r, t->context_tokens);
     put_u64(&r, t->kv_units_used);
     put_int(&r, t->preempted);
+    put_u64(&r, t->prefill_history);
+    put_real(&r, t->prefill_pairs);
     return put_row(s, &r, e);
 }
 

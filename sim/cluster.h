@@ -11,7 +11,7 @@
 enum sim_clock { CLOCK_VIRTUAL, CLOCK_PACED };
 
 struct sim_config {
-    const struct replica_config *replica;
+    const struct replica_config *replica; /* n_replicas of them */
     uint32_t n_replicas;
     const struct router_ops *router;
     const struct predictor_ops *predictor; /* NULL: none */

@@ -42,7 +42,7 @@ struct trace_rec {
 
 enum trace_status { TRACE_REC, TRACE_END, TRACE_ERR };
 
-/* Shared by reader, engine and sink of one run. */
+/* Shared by reader, engine and sink of one run; outlives the open trace. */
 struct trace_env {
     struct names *tenants, *classes;
     uint64_t seed;

@@ -210,6 +210,18 @@ bad 'other.csv' run --trace other.csv --db t.db
 good 'finished' run --trace other.csv --db t.db \
     --map arrival_s=when,prompt_tokens=in,output_tokens=out
 
+good 'requests' trace info other.csv --map arrival_s=when,prompt_tokens=in,output_tokens=out
+
+# ---- trace info, trace cache ----
+good 'requests' trace info ok.csv
+good '"requests"' trace info ok.csv --json
+bad 'hash' trace cache ok.csv
+printf '%s\n' '# prefix_block=16' arrival_s,prompt_tokens,output_tokens,prefix_hashes \
+    '0,32,1,1 2' '1,32,1,1 3' >hashed.csv
+good '"block_hit_rate": 0.25' trace cache hashed.csv --json
+good 'lru' trace cache hashed.csv --flat --blocks 1,2,inf
+bad 'sharing' trace cache hashed.csv --prefix sharing
+
 if [ $failures -ne 0 ]; then
     echo "cli.sh: $failures failed"
     exit 1

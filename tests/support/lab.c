@@ -82,6 +82,16 @@ static bool keep_step(void *self, const struct step_row *row, struct err *e)
     return true;
 }
 
+static bool keep_transfer(void *self, const struct transfer_row *row, struct err *e)
+{
+    (void)e;
+    struct lab *l = self;
+    l->transfer =
+        mem_reserve(l->transfer, &l->transfer_cap, l->n_transfer + 1, sizeof(*l->transfer));
+    l->transfer[l->n_transfer++] = *row;
+    return true;
+}
+
 static bool keep_summary(void *self, const char *metric, double value, struct err *e)
 {
     (void)e;
@@ -102,8 +112,11 @@ static void keep_decision(void *self, enum decision what, uint64_t seq, ns_t at,
     l->decision[l->n_decision++] = (struct lab_decision){what, seq, number, digest, at};
 }
 
-static const struct sink_ops sink_ops = {
-    .request = keep_request, .step = keep_step, .summary = keep_summary, .decision = keep_decision};
+static const struct sink_ops sink_ops = {.request = keep_request,
+                                         .step = keep_step,
+                                         .transfer = keep_transfer,
+                                         .summary = keep_summary,
+                                         .decision = keep_decision};
 
 /* ---- the lab ---- */
 
@@ -125,6 +138,9 @@ void lab_init(struct lab *l)
                    .scheduler_reserve_full_isl = true},
         .engine = "ideal",
         .scheduler = scheduler_find("fcfs"),
+        .router = router_find("round_robin"),
+        .prefix = prefix_find("lru"),
+        .clock = CLOCK_VIRTUAL,
         .n_replicas = 1,
         .seed = 1,
         .step_ns = 1e6,
@@ -138,7 +154,7 @@ void lab_init(struct lab *l)
 
 void lab_reset(struct lab *l)
 {
-    l->n_decision = l->n_row = l->n_step = l->n_summary = 0;
+    l->n_decision = l->n_row = l->n_step = l->n_transfer = l->n_summary = 0;
     l->err = (struct err){0};
 }
 
@@ -152,6 +168,7 @@ void lab_release(struct lab *l)
     mem_free(l->row);
     mem_free(l->reason);
     mem_free(l->step);
+    mem_free(l->transfer);
     mem_free(l->summary);
 }
 
@@ -186,7 +203,7 @@ bool lab_run(struct lab *l)
             .limits = l->limits,
             .engine = engine_model_find(l->engine),
             .scheduler = l->scheduler,
-            .prefix = prefix_find("lru"),
+            .prefix = l->prefix,
             .kv = kvpolicy_find("full"),
             .kv_shape = {.layers = (uint32_t)l->limits.units_per_block,
                          .kv_heads = 1,
@@ -198,7 +215,7 @@ bool lab_run(struct lab *l)
     struct sim_config cfg = {
         .replica = rc,
         .n_replicas = l->n_replicas,
-        .router = router_find("round_robin"),
+        .router = l->router,
         .predictor = l->predictor,
         .params = &l->params,
         .trace = {.ops = &source_ops, .self = &source, .traits = {.has_after = l->has_after}},
@@ -212,6 +229,7 @@ bool lab_run(struct lab *l)
                     .wp = 1,
                     .wq = 2,
                     .exact_quantiles = 1000000},
+        .clock = l->clock,
         .concurrency = l->concurrency,
         .seed = l->seed,
         .store_steps = true,
@@ -227,7 +245,16 @@ double lab_metric(const struct lab *l, const char *name)
         if (strcmp(l->summary[i].metric, name) == 0)
             return l->summary[i].value;
     ck_abort_msg("no metric %s in the summary", name);
-    return NAN;
+    return (double)NAN;
+}
+
+const struct request_row *lab_row(const struct lab *l, uint64_t seq)
+{
+    for (size_t i = 0; i < l->n_row; i++)
+        if (l->row[i].seq == seq)
+            return &l->row[i];
+    ck_abort_msg("request %llu has no row", (unsigned long long)seq);
+    return NULL;
 }
 
 size_t lab_find(const struct lab *l, enum decision what, uint64_t seq, size_t n)
@@ -245,6 +272,14 @@ size_t lab_count(const struct lab *l, enum decision what)
     for (size_t i = 0; i < l->n_decision; i++)
         n += l->decision[i].what == what;
     return n;
+}
+
+ns_t lab_at(const struct lab *l, enum decision what, uint64_t seq, size_t n)
+{
+    size_t i = lab_find(l, what, seq, n);
+    ck_assert_msg(i != SIZE_MAX, "decision %d (%zu) of request %llu was not taken", (int)what, n,
+                  (unsigned long long)seq);
+    return l->decision[i].at;
 }
 
 /* ---- random workloads ---- */

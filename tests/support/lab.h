@@ -24,6 +24,9 @@ struct lab {
     const char *engine; /* id of an engine model */
     const struct scheduler_ops *scheduler;
     const struct predictor_ops *predictor;
+    const struct router_ops *router;
+    const struct prefix_ops *prefix;
+    enum sim_clock clock;
     uint32_t n_replicas, concurrency;
     uint64_t seed;
     double step_ns, token_ns; /* a step lasts step_ns + token_ns x its tokens */
@@ -46,6 +49,8 @@ struct lab {
     size_t n_row, row_cap, reason_cap;
     struct step_row *step;
     size_t n_step, step_cap;
+    struct transfer_row *transfer;
+    size_t n_transfer, transfer_cap;
     struct lab_summary *summary;
     size_t n_summary, summary_cap;
 };
@@ -61,9 +66,14 @@ struct trace_rec *lab_add(struct lab *l, ns_t at, const char *tenant, uint32_t p
 bool lab_run(struct lab *l);                              /* false: l->err says why */
 double lab_metric(const struct lab *l, const char *name); /* fails the test when it is absent */
 
+/* The row of a request that is done or was cut off; fails the test when there is none. */
+const struct request_row *lab_row(const struct lab *l, uint64_t seq);
+
 /* Index of the n-th decision of this kind (0-based) for seq, or SIZE_MAX; seq UINT64_MAX: any. */
 size_t lab_find(const struct lab *l, enum decision what, uint64_t seq, size_t n);
 size_t lab_count(const struct lab *l, enum decision what);
+/* When that decision was taken; fails the test when it was not. */
+ns_t lab_at(const struct lab *l, enum decision what, uint64_t seq, size_t n);
 
 /* A random workload: 2 to 5 tenants, some steady, some in bursts, some on and off, some greedy;
  * tiny memory, N in {4, 8, 32}. Every size follows from the seed. */

@@ -27,7 +27,7 @@ static void settle(struct wrapped *w, const struct sched_view *v)
         return;
     s->open = false;
     struct spy_decision *d = &s->d[s->n - 1];
-    double low = INFINITY, high = -INFINITY;
+    double low = HUGE_VAL, high = -HUGE_VAL;
     for (uint32_t t = 0; t < SPY_TENANTS; t++) {
         d->w_after[t] = s->w[t];
         d->backlogged[t] = s->waiting[t] > 0;
@@ -211,7 +211,7 @@ void spy_release(struct spy *spy)
 static double worst_change(const struct spy *s, uint32_t i, uint32_t j, bool both_backlogged,
                            bool either_sign)
 {
-    double worst = 0, low = INFINITY, high = -INFINITY;
+    double worst = 0, low = HUGE_VAL, high = -HUGE_VAL;
     bool inside = false;
     for (size_t k = 0; k < s->n; k++) {
         const struct spy_decision *d = &s->d[k];
@@ -220,7 +220,7 @@ static double worst_change(const struct spy *s, uint32_t i, uint32_t j, bool bot
         double after = d->w_after[i] / s->weight[i] - d->w_after[j] / s->weight[j];
         if (inside || in) { /* the step before ended here: its tokens belong to the window */
             if (!inside)
-                low = INFINITY, high = -INFINITY;
+                low = HUGE_VAL, high = -HUGE_VAL;
             low = fmin(low, before);
             high = fmax(high, before);
             worst = fmax(worst, before - low);

@@ -196,6 +196,46 @@ START_TEST(one_session)
 }
 END_TEST
 
+/* Overlays that draw alike are independent: equal numbers are as frequent as by chance. */
+START_TEST(independent)
+{
+    static struct drawn d;
+    unsigned equal = 0;
+
+    draw(&d, "tenants=3;tenant_skew=0;classes=a,b,c", 7, NULL);
+    for (size_t i = 0; i < N; i++)
+        equal += d.tenant[i] == d.slo_class[i];
+    ck_assert_double_eq_tol(equal, N / 3.0, 5 * sqrt(N * 2 / 9.0));
+}
+END_TEST
+
+/* A tick longer than the reader's buffer: what the held records name is still theirs. */
+START_TEST(long_tick)
+{
+    size_t size = N * 48, len = sizeof(CSV ",session\n") - 1, n = 0;
+    char *file = mem_alloc(size), name[16];
+    struct trace_world w;
+    struct trace_source src;
+    struct trace_rec rec;
+
+    memcpy(file, CSV ",session\n", len);
+    for (unsigned i = 0; i < N; i++)
+        len += (size_t)snprintf(file + len, size - len, "0.000000000,100,1,session-%u\n", i);
+    trace_world_init(&w);
+    trace_world_set(&w, "spread_ticks=true");
+    trace_world_file(&w, file, len);
+    ck_assert_msg(trace_open(w.path, NULL, &w.env, &src, &w.err), "%s", w.err.text);
+    for (; src.ops->next(src.self, &rec, &w.err) == TRACE_REC; n++) {
+        snprintf(name, sizeof(name), "session-%zu", n);
+        ck_assert_str_eq(rec.session, name);
+    }
+    ck_assert_uint_eq(n, N);
+    src.ops->close(src.self);
+    trace_world_release(&w);
+    mem_free(file);
+}
+END_TEST
+
 static const struct {
     const char *settings, *expect;
 } synthetic[] = {
@@ -232,6 +272,8 @@ int main(void)
     tcase_add_test(t, shares);
     tcase_add_test(t, seeds);
     tcase_add_test(t, one_session);
+    tcase_add_test(t, independent);
+    tcase_add_test(t, long_tick);
     tcase_add_loop_test(t, what_is_synthetic, 0, (int)ARRAY_LEN(synthetic));
     suite_add_tcase(s, t);
     r = srunner_create(s);

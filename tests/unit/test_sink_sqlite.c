@@ -163,7 +163,7 @@ static const struct request_row refused = {
 /* Every row of a run; stops at the first that fails, as the engine does. */
 static bool play(const struct sink *k, uint32_t n_requests, struct err *e)
 {
-    const struct step_row step = {1, 9, 100, 50, 45.5, 4.5, 2, 1, 2, 30, 400, 77, 1};
+    const struct step_row step = {1, 9, 100, 50, 45.5, 4.5, 2, 1, 2, 30, 400, 77, 1, 160, 5265};
     const struct transfer_row out = {0, 1, 7, "out", 32, 5, 9}, lost = {0, 2, 7, "in", 32, 9, -1};
     const struct tenant_row tenant = {"o'hara", 5, 122.5, 0.25, 1.5, 2.5, (double)NAN, 4.5, 0.75};
     const struct quantile_bucket bucket = {0.5, 0.75, 42};
@@ -267,9 +267,9 @@ static const struct {
      "1"},
     {"SELECT replica || ' ' || step || ' ' || at_ns || ' ' || duration_ns || ' ' || device_ns ||"
      " ' ' || host_ns || ' ' || n_decode || ' ' || n_prefill || ' ' || decode_tokens || ' ' ||"
-     " prefill_tokens || ' ' || context_tokens || ' ' || kv_units_used || ' ' || preempted"
-     " FROM steps",
-     "1 9 100 50 45.5 4.5 2 1 2 30 400 77 1"},
+     " prefill_tokens || ' ' || context_tokens || ' ' || kv_units_used || ' ' || preempted ||"
+     " ' ' || prefill_history || ' ' || prefill_pairs FROM steps",
+     "1 9 100 50 45.5 4.5 2 1 2 30 400 77 1 160 5265.0"},
     {"SELECT group_concat(replica || n || seq || direction || units || ' ' || submitted_ns ||"
      " coalesce(done_ns, '-')) FROM transfers",
      "017out32 59,027in32 9-"},

@@ -38,6 +38,8 @@ static const struct {
     /* headers */
     {NULL, "", "arrival_s,prompt_tokens\n0,1\n", 0,
      ":1: column output_tokens is missing; the header must name it"},
+    {NULL, "", "TIMESTAMP,ContextTokens,GeneratedTokens," CSV "\n", 0,
+     ":1: could be azure or csv; choose with --trace-format"},
     {"azure", "", CSV "\n0,1,1\n", 0, ":1: column TIMESTAMP is missing; the header must name it"},
     {"burstgpt", "", CSV "\n0,1,1\n", 0,
      ":1: column Timestamp is missing; the header must name it"},
@@ -96,11 +98,16 @@ static const struct {
     {"csv", "", CSV "\n2.5,1,1\n1.25,1,1\n", 0,
      ":3: column arrival_s: time goes back from 2.500000000 s to 1.250000000 s; sort the rows by "
      "arrival"},
+    {"csv", "", CSV "\n1.000000001,1,1\n1,1,1\n", 0,
+     ":3: column arrival_s: time goes back from 1.000000001 s to 1.000000000 s; sort the rows by "
+     "arrival"},
     {"azure", "", AZURE "2023-11-16 18:17:03,1,1\n2023-11-16 18:17:02,1,1\n", 0,
      ":3: column TIMESTAMP: time goes back from 0.000000000 s to -1.000000000 s; sort the rows by "
      "arrival"},
     {"azure", "", AZURE "0001-01-01 00:00:00,1,1\n2023-01-01 00:00:00,1,1\n", 0,
      ":3: column TIMESTAMP: \"2023-01-01 00:00:00\" is 292 years after the first; correct it"},
+    {"azure", "", AZURE "1900-02-29 00:00:00,1,1\n", 0,
+     ":2: column TIMESTAMP: \"1900-02-29 00:00:00\" is not a time; write YYYY-MM-DD HH:MM:SS.fff"},
     {"azure", "", AZURE "2023-02-29 18:17:03,1,1\n", 0,
      ":2: column TIMESTAMP: \"2023-02-29 18:17:03\" is not a time; write YYYY-MM-DD HH:MM:SS.fff"},
     {"azure", "", AZURE "2023-11-16 18:17:03.1234567891,1,1\n", 0,

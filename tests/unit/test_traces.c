@@ -24,8 +24,9 @@ static const struct {
      "0 @0 p1 o1\n1 @0.5 p2 o2\n2 @86400.75 p3 o3\n"},
     {"azure", "",
      "GeneratedTokens,TIMESTAMP,ContextTokens\n1,1999-12-31 23:59:59,5\n2,2000-01-01 00:00:00,6\n"
-     "3,2001-01-01 00:00:00,7\n",
-     "0 @0 p5 o1\n1 @1 p6 o2\n2 @31622401 p7 o3\n"}, /* 2000 had 366 days */
+     "4,2000-02-29 00:00:00.123456789,8\n3,2001-01-01 00:00:00,7\n",
+     "0 @0 p5 o1\n1 @1 p6 o2\n2 @5097601.123456789 p8 o4\n3 @31622401 p7 o3\n"}, /* 2000 had 366
+                                                                                    days */
     /* burstgpt: both sets of columns; failures; sessions get their history as content */
     {"burstgpt", "",
      "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
@@ -73,6 +74,9 @@ static const struct {
      "1 after 0+0.5 p250 o7 tenant=b [0:0+100 1:0+100 3:0+50]\n"},
     {"csv", "", CSV ",prefix_hashes\n0,32,1,1 2\n0,31,1,1\n",
      "0 @0 p32 o1 [0:0+16 1:0+16]\n1 @0 p31 o1 [0:0+16 2:0+15]\n"},
+    /* a last block without an id is nobody else's */
+    {"csv", "", CSV ",prefix_hashes\n0,31,1,1\n0,31,1,1\n",
+     "0 @0 p31 o1 [0:0+16 1:0+15]\n1 @0 p31 o1 [0:0+16 2:0+15]\n"},
     /* sessions: followers are turns too; hashes win over the history */
     {"csv", "", CSV ",session,after,prefix_hashes\n0,10,5,s,,\n,15,5,s,0,\n,40,5,s,1,1 2 3\n",
      "0 @0 p10 o5 session=s [0:0+10] continues\n1 after 0+0 p15 o5 session=s [0:0+15] continues\n"

@@ -1,6 +1,6 @@
 /* memory_trace.h: a trace source over an array of records, for tests. */
-#ifndef TESTS_MEMORY_TRACE_H
-#define TESTS_MEMORY_TRACE_H
+#ifndef TESTS_SUPPORT_MEMORY_TRACE_H
+#define TESTS_SUPPORT_MEMORY_TRACE_H
 
 #include "sim/trace.h"
 

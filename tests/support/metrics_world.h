@@ -1,7 +1,7 @@
 /* metrics_world.h: what the suites of metrics.h share: a sink that remembers, and requests told in
  * milliseconds. */
-#ifndef TESTS_METRICS_WORLD_H
-#define TESTS_METRICS_WORLD_H
+#ifndef TESTS_SUPPORT_METRICS_WORLD_H
+#define TESTS_SUPPORT_METRICS_WORLD_H
 
 #include <check.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 /* shared_trace.h: opens one of the public traces beside the repository, for tests that hold our
  * figures against published ones. */
-#ifndef TESTS_SHARED_TRACE_H
-#define TESTS_SHARED_TRACE_H
+#ifndef TESTS_SUPPORT_SHARED_TRACE_H
+#define TESTS_SUPPORT_SHARED_TRACE_H
 
 #include <check.h>
 #include <stdio.h>
