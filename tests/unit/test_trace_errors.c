@@ -26,9 +26,6 @@ static const struct {
     {"csv", "", "", 0, ":1: the file is empty; name a trace file"},
     {"mooncake", "", "", 0, ":1: the file is empty; name a trace file"},
     {"csv", "", "\n# only a comment\n", 0, ":2: no header line; the first line names the columns"},
-    {NULL, "", "\x01\x9f\x80 random \xff\xfe bytes\n", 0,
-     ":1: looks like none of azure, burstgpt, mooncake, vtc_arena, csv; choose with "
-     "--trace-format, or read a CSV with --map"},
     {"csv", "", "\x01\x9f\x80 random \xff\xfe bytes\n", 0,
      ":1: column arrival_s is missing; the header must name it"},
     {"mooncake", "", "\x01\x9f\x80 random\n", 0,
@@ -243,6 +240,29 @@ START_TEST(bad_setting)
 }
 END_TEST
 
+/* Random bytes, and no format named: the message lists what there is. */
+START_TEST(no_format)
+{
+    static const char bytes[] = "\x01\x9f\x80 random \xff\xfe bytes\n";
+    struct trace_world w;
+    char expect[1024];
+    size_t used;
+    uint64_t n;
+
+    trace_world_init(&w);
+    trace_world_file(&w, bytes, sizeof(bytes) - 1);
+    used = (size_t)snprintf(expect, sizeof(expect), "%s:1: looks like none of ", w.path);
+    for (size_t i = 0; trace_at(i); i++)
+        used += (size_t)snprintf(expect + used, sizeof(expect) - used, "%s%s", i ? ", " : "",
+                                 trace_at(i)->name);
+    snprintf(expect + used, sizeof(expect) - used,
+             "; choose with --trace-format, or read a CSV with --map");
+    ck_assert_int_eq(trace_world_read(&w, w.path, NULL, NULL, 0, &n), TRACE_ERR);
+    ck_assert_str_eq(w.err.text, expect);
+    trace_world_release(&w);
+}
+END_TEST
+
 /* What is not a readable file at all. */
 START_TEST(no_file)
 {
@@ -340,6 +360,7 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_loop_test(t, bad_input, 0, (int)ARRAY_LEN(cases));
     tcase_add_loop_test(t, bad_setting, 0, (int)ARRAY_LEN(bad_settings));
+    tcase_add_test(t, no_format);
     tcase_add_test(t, no_file);
     tcase_add_test(t, broken_gzip);
     tcase_add_test(t, long_path);
