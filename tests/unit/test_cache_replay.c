@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "policies/registry.h"
-#include "tests/unit/memory_trace.h"
-#include "tests/unit/shared_trace.h"
+#include "tests/support/memory_trace.h"
+#include "tests/support/shared_trace.h"
 
 #define BLOCK 10u /* tokens */
 #define MAX_REQUESTS 8

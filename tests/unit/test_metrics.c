@@ -1,7 +1,7 @@
 /* test_metrics.c: the metrics of contract.md section 4 against values worked out by hand. Catches
  * mutations 16 and 23 of scheduling.md section 9. What is said of service and of the timeline has
  * suites of its own: test_fairness.c, test_timeline.c. */
-#include "tests/unit/metrics_world.h"
+#include "tests/support/metrics_world.h"
 
 #include <stdlib.h>
 

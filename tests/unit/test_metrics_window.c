@@ -1,6 +1,6 @@
 /* test_metrics_window.c: which requests and which moments count: warm-up, horizon, the last finish;
  * time-weighted means; what the timeline is told. */
-#include "tests/unit/metrics_world.h"
+#include "tests/support/metrics_world.h"
 
 #include <stdlib.h>
 

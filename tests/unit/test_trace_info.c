@@ -7,8 +7,8 @@
 #include <inttypes.h>
 #include <math.h>
 
-#include "tests/unit/memory_trace.h"
-#include "tests/unit/shared_trace.h"
+#include "tests/support/memory_trace.h"
+#include "tests/support/shared_trace.h"
 
 /* ---- by hand ---- */
 
