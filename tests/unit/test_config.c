@@ -211,12 +211,12 @@ static const struct {
     {"{\"clock\":\"paces\"}", "clock: unknown value \"paces\"; the nearest is paced"},
     /* known to the contract, and not built */
     {"{\"scheduler\":\"fastserve\"}", "scheduler: this version has not got \"fastserve\"; it has"},
-    {"{\"kv_admission\":\"lightllm\"}", "kv_admission: this version has not got \"lightllm\"; it "
-                                        "has paged, reserve"},
+    {"{\"kv_admission\":\"lightlm\"}", "kv_admission: unknown value \"lightlm\"; the nearest is "
+                                       "lightllm"},
     {"{\"engine\":\"sglang\"}", "engine: this version has not got \"sglang\""},
     {"{\"backend\":\"table\"}", "backend: this version has not got \"table\""},
     {"{\"dtype\":\"fp8\"}", "dtype: this version has not got \"fp8\"; it has bfloat16"},
-    {"{\"prefill_mode\":\"mixed\"}", "prefill_mode: this version has not got this key"},
+    {"{\"leap\":true}", "leap: this version has not got this key"},
     {"{\"profile\":\"x\"}", "profile: this version has not got this key"},
     {"{\"kv\":{\"id\":\"full\",\"budget\":0.2}}", "kv.budget: this version has not got this key"},
 };
