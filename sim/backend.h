@@ -19,7 +19,8 @@ struct batch_seq {
     bool emits;        /* reaches its end: one output token */
 };
 
-/* Aggregates of a batch: all that a cost model may depend on in the event path. */
+/* Aggregates of a batch: all that a cost model may depend on in the event path, except that it may
+ * look at the prompts of `batch.seq` one by one: what decodes only never needs it. */
 struct batch_shape {
     uint32_t n_decode, n_prefill; /* sequences */
     uint32_t decode_tokens, prefill_tokens;

@@ -139,7 +139,7 @@ static enum room make_room(struct replica *r, struct forming *fm, req_id id, uin
             return ROOM_STALLED;
         batch_drop(r, fm, v);
         blocks_preempt(r, v, mode);
-        fm->f->preempted++;
+        r->n_preempted++;
         fm->preempted = true;
         if (v == id)
             return ROOM_VICTIM;
@@ -244,6 +244,7 @@ static void enter_running(struct replica *r, req_id id, uint32_t cached)
     struct request *q = sim_req(s, id);
     bool resumed = q->info.admitted_before;
     uint32_t len = q->info.prompt_tokens + q->info.generated;
+    blocks_fold_evictions(r);
     waiting_leave(r, id);
     queue_push_back(s, &r->running, id);
     s->state.running++;

@@ -120,9 +120,18 @@ static bool evict_until(struct replica *r, uint64_t need)
         CHECK(gone > 0, INV_UNITS, "%llu units cached, none evictable",
               (unsigned long long)r->kv.cached);
         kv_evict(&r->kv, units(r, gone));
-        sim_decision(r->sim, DEC_EVICT, last, r->sim->now, gone);
+        r->n_evicted += gone;
+        r->last_evicted = last;
     }
     return true;
+}
+
+void blocks_fold_evictions(struct replica *r)
+{
+    if (r->n_evicted == 0)
+        return;
+    sim_decision(r->sim, DEC_EVICT, r->last_evicted, r->sim->now, r->n_evicted);
+    r->n_evicted = 0;
 }
 
 bool blocks_alloc(struct replica *r, struct request *q, uint32_t n_tokens)
@@ -239,6 +248,7 @@ void blocks_preempt(struct replica *r, req_id id, enum preempt_mode mode)
 {
     struct sim *s = r->sim;
     struct request *q = sim_req(s, id);
+    blocks_fold_evictions(r);
     queue_remove(s, &r->running, id);
     s->state.running--;
     q->info.preemptions++;

@@ -85,14 +85,16 @@ struct replica {
     struct kv kv;
     struct ptree *tree; /* NULL: no prefix caching */
     uint64_t promised_units;
-    uint64_t claimed_units; /* stalled residents wait for them: not for newcomers */
-    struct link out, in;    /* to the host and back */
-    uint64_t leaving_units; /* held by requests on their way out, shared ones counted */
-    uint64_t host_used;     /* blocks */
+    uint64_t claimed_units;           /* stalled residents wait for them: not for newcomers */
+    struct link out, in;              /* to the host and back */
+    uint64_t n_evicted, last_evicted; /* blocks, and the last one's hash: not folded yet */
+    uint64_t leaving_units;           /* held by requests on their way out, shared ones counted */
+    uint64_t host_used;               /* blocks */
 
     struct flight flight[SIM_MAX_DEPTH]; /* a ring: oldest first */
     uint32_t flight_head, n_flight;
     uint64_t n_steps, n_decisions, n_timers;
+    uint32_t n_preempted; /* since the last batch was launched */
     bool decide_pending, timer_pending;
     uint32_t steps_since_admit;
     uint64_t units_reported; /* held units as last told to sim->state */
@@ -179,13 +181,16 @@ void blocks_release(struct replica *r, struct request *q); /* for good: it leave
 void blocks_preempt(struct replica *r, req_id id, enum preempt_mode mode);
 void blocks_load(struct replica *r, req_id id); /* its host copy starts to come back */
 void blocks_forget_host(struct replica *r, struct request *q);
+/* Evictions join the digest where the batch changes, as one decision however many steps they took.
+ */
+void blocks_fold_evictions(struct replica *r);
 void blocks_transfers_done(struct replica *r, struct link *l, uint64_t generation);
 
 /* steps.c: batches in flight and what comes out of them */
 struct flight *flight_next(struct replica *r); /* room for one more, emptied */
 void flight_launch(struct replica *r);         /* the one just filled */
 void replica_step_done(struct replica *r);
-void replica_cut(struct replica *r); /* the horizon cuts a running step off: it counts so far */
+void replica_cut(struct replica *r); /* the run ends: a step that is cut off counts so far */
 void replica_refuse(struct replica *r, req_id id, const char *reason);
 
 /* cluster.c */

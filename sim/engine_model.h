@@ -10,6 +10,7 @@ struct engine_model {
     const char *name, *doc, *provenance;
     uint32_t depth;       /* batches in flight: 1 synchronous, 2 asynchronous */
     ns_t host_ns;         /* a step: added when synchronous, a floor when asynchronous */
+    ns_t host_seq_ns;     /* more for each sequence in the batch */
     ns_t output_delay_ns; /* from the end of a step to tokens being visible */
     bool null_block;      /* one of num_gpu_blocks is not usable */
 };
@@ -17,7 +18,10 @@ struct engine_model {
 const struct engine_model *engine_model_find(const char *name); /* NULL: unknown */
 const struct engine_model *engine_model_at(uint32_t i);         /* NULL past the end */
 
-/* Duration of a step from the device's time: host_ns + device, or max(host_ns, device). */
-ns_t engine_model_step_ns(const struct engine_model *m, double device_ns);
+/* Host time of a step with that many sequences. */
+ns_t engine_model_host_ns(const struct engine_model *m, uint32_t n_seqs);
+
+/* Duration of such a step from the device's time: host + device, or max(host, device). */
+ns_t engine_model_step_ns(const struct engine_model *m, uint32_t n_seqs, double device_ns);
 
 #endif

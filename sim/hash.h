@@ -20,6 +20,9 @@ static inline uint64_t hash_mix(uint64_t a, uint64_t b)
     return hash_u64(hash_u64(a) ^ (b + UINT64_C(0x632be59bd9b4e019)));
 }
 
+/* The b for which hash_mix(a, b) is h. */
+uint64_t hash_unmix(uint64_t a, uint64_t h);
+
 uint64_t hash_str(const char *s); /* FNV-1a, 64 bit */
 uint64_t hash_bytes(const void *p, size_t n,
                     uint64_t seed); /* FNV-1a from `seed` (0: the standard basis) */

@@ -18,7 +18,6 @@ struct flight *flight_next(struct replica *r)
     CHECK(r->n_flight < SIM_MAX_DEPTH, INV_BATCH, "%u batches in flight", r->n_flight);
     struct flight *f = flight_at(r, r->n_flight);
     f->batch.n = 0;
-    f->preempted = 0;
     return f;
 }
 
@@ -33,7 +32,7 @@ static void flight_start(struct replica *r, struct flight *f)
     if (!r->cfg->backend->step(r->backend, &f->batch, &f->cost, s->err))
         return; /* err is set: the loop stops */
     f->start_at = s->now;
-    f->duration_ns = engine_model_step_ns(r->cfg->engine, f->cost.device_ns);
+    f->duration_ns = engine_model_step_ns(r->cfg->engine, f->batch.n, f->cost.device_ns);
     s->state.batch_tokens += flight_tokens(f);
     evq_push(&s->evq, (struct event){.at = ns_add(s->now, f->duration_ns),
                                      .kind = EV_STEP_DONE,
@@ -46,6 +45,8 @@ void flight_launch(struct replica *r)
     struct flight *f = flight_at(r, r->n_flight);
     f->batch.seq = f->seq;
     f->batch.step = r->n_steps - 1;
+    f->preempted = r->n_preempted; /* an attempt that formed no batch counts with the next */
+    r->n_preempted = 0;
     r->n_flight++;
     if (r->n_flight == 1)
         flight_start(r, f);
@@ -138,6 +139,7 @@ static void leave(struct replica *r, req_id id, enum finish_reason why)
     struct sim *s = r->sim;
     struct request *q = sim_req(s, id);
     bool resident = q->info.state == REQ_RUNNING || q->info.state == REQ_LOADING;
+    blocks_fold_evictions(r);
     if (resident) {
         queue_remove(s, &r->running, id);
         s->state.running--;
@@ -167,6 +169,7 @@ static void finish(struct replica *r, req_id id)
 void replica_cut(struct replica *r)
 {
     const struct flight *f = flight_at(r, 0);
+    blocks_fold_evictions(r);
     if (r->n_flight > 0)
         metrics_step(r->sim->metrics, f->start_at, f->duration_ns, f->batch.n,
                      f->cost.extrapolated);

@@ -97,7 +97,11 @@ START_TEST(t15_conservation)
             l.concurrency = 1 + (uint32_t)(seed % 9);
         ck_assert_msg(lab_run(&l), "seed %llu: %s", (unsigned long long)seed, l.err.text);
         conserved(&l);
-        preempted += lab_count(&l, DEC_PREEMPT);
+        uint64_t told = 0; /* steps that ran say of every preemption */
+        for (size_t i = 0; i < l.n_step; i++)
+            told += l.step[i].preempted;
+        ck_assert_uint_eq(told, lab_count(&l, DEC_PREEMPT));
+        preempted += told;
         refused += l.result.refused;
         finished += l.result.finished;
         mem_free(seg);

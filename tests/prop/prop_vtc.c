@@ -154,9 +154,11 @@ START_TEST(t1_weighted)
 END_TEST
 
 /* An idle tenant comes back: without the lift it would be repaid for the time it was away. One is
- * always there, one sends a burst, leaves, and returns with a flood. */
+ * always there, the other sends a few, leaves, and returns with a flood. */
 static void on_off(struct lab *l, uint32_t away_s)
 {
+    for (uint32_t i = 0; i < 5; i++)
+        lab_add(l, 0, "on_off", 20, 20);
     for (uint32_t i = 0; i < 8000; i++)
         lab_add(l, 0, "steady", 20, 20);
     for (uint32_t i = 0; i < 400; i++)
@@ -180,28 +182,22 @@ START_TEST(t1_on_off)
 }
 END_TEST
 
-/* A tenant that is ahead of the others must not be let off when its queue runs empty for a moment
- * and it sends again: the lift goes up only. "ahead" is served alone, runs dry while its last
- * requests run, then competes with one that has waited. */
+/* A tenant that is ahead of the others must not be let off whenever its queue runs empty for a
+ * moment: the lift goes up only. "ahead" always has three requests, each sent when the one before
+ * it is done, so that its queue is empty each time; "behind" has a long queue. */
 START_TEST(t1_lift_only_up)
 {
     struct lab l;
     vtc_lab(&l, KV_ADMISSION_RESERVE);
-    l.limits.max_num_seqs = 2;
-    l.limits.num_gpu_blocks = 100;
-    for (uint32_t i = 0; i < 400; i++) /* a request every 20 steps: its queue empties each time */
-        lab_add(&l, (ns_t)i * 20 * NS_PER_MS, "ahead", 1, 45);
-    for (uint32_t i = 0; i < 400; i++)
-        lab_add(&l, (ns_t)i * 20 * NS_PER_MS, "behind", 1, 45);
-    for (size_t i = 1; i < l.n_rec; i++) { /* by arrival */
-        struct trace_rec r = l.rec[i];
-        size_t j = i;
-        for (; j > 0 && l.rec[j - 1].arrival_at > r.arrival_at; j--)
-            l.rec[j] = l.rec[j - 1];
-        l.rec[j] = r;
+    l.has_after = true;
+    l.limits.num_gpu_blocks = 400;
+    for (uint32_t i = 0; i < 900; i++) {
+        struct trace_rec *r = lab_add(&l, 0, "ahead", 1, 45);
+        if (i >= 3)
+            r->after = i - 3;
     }
-    for (size_t i = 0; i < l.n_rec; i++)
-        l.rec[i].seq = i;
+    for (uint32_t i = 0; i < 900; i++)
+        lab_add(&l, 0, "behind", 1, 45);
     struct sizes z = sizes_of(&l);
     struct worst w = {0};
     check_run(&l, u_reserved(&z), &w);

@@ -81,24 +81,27 @@ END_TEST
 
 static const struct {
     const char *engine;
+    uint32_t n_seqs;
     double device_ns;
     ns_t step_ns;
 } steps[] = {
-    {"ideal", 0, 1}, /* time has to go on */
-    {"ideal", 1234.5, 1235},
-    {"ideal", 1234.4, 1234},
-    {"vllm-0.8", 10e6, 12000000},
-    {"vllm-0.8", 0.6, 2000001},
-    {"vllm-0.19", 10e6, 10000000},
-    {"vllm-0.19", 1e6, 2000000},
-    {"vllm-0.19", 2000000.6, 2000001},
+    {"ideal", 9, 0, 1}, /* time has to go on */
+    {"ideal", 9, 1234.5, 1235},
+    {"ideal", 9, 1234.4, 1234},
+    {"vllm-0.8", 0, 10e6, 12000000},
+    {"vllm-0.8", 1, 0.6, 2001791},
+    {"vllm-0.8", 1000, 10e6, 13790000}, /* each sequence takes the host 1.79 us */
+    {"vllm-0.19", 1000, 10e6, 10000000},
+    {"vllm-0.19", 1000, 1e6, 2000000},
+    {"vllm-0.19", 1000, 2000000.6, 2000001},
 };
 
 START_TEST(host_time_of_a_step)
 {
     const struct engine_model *m = engine_model_find(steps[_i].engine);
     ck_assert_ptr_nonnull(m);
-    ck_assert_int_eq(engine_model_step_ns(m, steps[_i].device_ns), steps[_i].step_ns);
+    ck_assert_int_eq(engine_model_step_ns(m, steps[_i].n_seqs, steps[_i].device_ns),
+                     steps[_i].step_ns);
 }
 END_TEST
 
@@ -117,7 +120,7 @@ END_TEST
 
 START_TEST(durations_are_numbers)
 {
-    engine_model_step_ns(engine_model_at(0), _i == 0 ? (double)NAN : -1.0);
+    engine_model_step_ns(engine_model_at(0), 1, _i == 0 ? (double)NAN : -1.0);
 }
 END_TEST
 

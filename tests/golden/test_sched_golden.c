@@ -1,0 +1,282 @@
+/* test_sched_golden.c: the reference sequences of scheduling.md section 12 that are built so far
+ * (G1, G2, G4), step by step: M = 20 tokens, blocks of one token, N = 4, 64 tokens a step, a step
+ * takes 1 ms, w_p = 1, w_q = 2. */
+#include <check.h>
+#include <stdlib.h>
+
+#include "policies/registry.h"
+#include "tests/support/lab.h"
+
+/* ---- looking at a scheduler while it works ---- */
+
+#define MOST_SEEN 64u
+#define TENANTS 4u
+
+/* The state at a decision, before anything is decided; or just after an arrival was taken in. */
+struct seen {
+    ns_t at;
+    bool arrival;
+    uint64_t seq;      /* of the arrival */
+    double c[TENANTS]; /* counters of those known by then */
+    uint64_t free_units;
+    uint32_t n_waiting;
+    uint64_t waiting[8]; /* seqs, first one first */
+};
+
+/* One run at a time is watched. */
+static struct {
+    const struct scheduler_ops *inner;
+    struct seen seen[MOST_SEEN];
+    size_t n;
+} watched;
+
+static struct seen *look(void *self, const struct sched_view *v)
+{
+    ck_assert_uint_lt(watched.n, MOST_SEEN);
+    struct seen *s = &watched.seen[watched.n++];
+    *s = (struct seen){.at = v->now, .free_units = v->free_units, .n_waiting = v->n_waiting};
+    for (uint32_t t = 0; t < view_tenants(v) && watched.inner->tenant_counter != NULL; t++)
+        s->c[t] = watched.inner->tenant_counter(self, v, t);
+    size_t n = 0;
+    for (req_id id = view_waiting_first(v); id != REQ_NONE; id = view_waiting_next(v, id))
+        s->waiting[n++] = view_req(v, id)->seq;
+    return s;
+}
+
+static enum adm on_arrival(void *self, const struct sched_view *v, req_id id, ns_t *wake_at)
+{
+    enum adm answer = ADM_ACCEPT;
+    if (watched.inner->on_arrival != NULL)
+        answer = watched.inner->on_arrival(self, v, id, wake_at);
+    struct seen *s = look(self, v);
+    s->arrival = true;
+    s->seq = view_req(v, id)->seq;
+    return answer;
+}
+
+static void step_begin(void *self, const struct sched_view *v)
+{
+    if (watched.inner->step_begin != NULL)
+        watched.inner->step_begin(self, v);
+    (void)look(self, v);
+}
+
+static void watch(struct lab *l)
+{
+    struct scheduler_ops ops = *l->scheduler;
+    watched.inner = l->scheduler;
+    watched.n = 0;
+    ops.on_arrival = on_arrival;
+    ops.step_begin = step_begin;
+    l->scheduler = &ops;
+    ck_assert_msg(lab_run(l), "%s", l->err.text);
+    l->scheduler = watched.inner;
+}
+
+static const struct seen *seen_arrival(uint64_t seq)
+{
+    for (size_t i = 0; i < watched.n; i++)
+        if (watched.seen[i].arrival && watched.seen[i].seq == seq)
+            return &watched.seen[i];
+    ck_abort_msg("request %llu was not seen to arrive", (unsigned long long)seq);
+    return NULL;
+}
+
+/* The first decision at that time. */
+static const struct seen *seen_decision(ns_t at)
+{
+    for (size_t i = 0; i < watched.n; i++)
+        if (!watched.seen[i].arrival && watched.seen[i].at == at)
+            return &watched.seen[i];
+    ck_abort_msg("no decision at %lld", (long long)at);
+    return NULL;
+}
+
+static void golden_lab(struct lab *l, const char *scheduler)
+{
+    lab_init(l);
+    l->limits.num_gpu_blocks = 20;
+    l->limits.kv_admission = KV_ADMISSION_RESERVE;
+    l->scheduler = scheduler_find(scheduler);
+}
+
+static uint64_t admitted_in(const struct lab *l, ns_t from, ns_t to)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < l->n_decision; i++)
+        n +=
+            l->decision[i].what == DEC_ADMIT && l->decision[i].at >= from && l->decision[i].at < to;
+    return n;
+}
+
+enum { A, B, C };
+
+/* ---- G1: the lift of VTC ---- */
+
+/* Three of A's fit at once (6 tokens each) and have ended when B comes at the third step: nobody
+ * waits, and B starts from the counter of who left the queue last. */
+START_TEST(g1_lift_to_the_last_that_left)
+{
+    struct lab l;
+    golden_lab(&l, "vtc");
+    for (int i = 0; i < 3; i++)
+        lab_add(&l, 0, "A", 4, 2);
+    lab_add(&l, 2 * NS_PER_MS + 1, "B", 4, 2);
+    watch(&l);
+    const struct seen *s = seen_arrival(3);
+    ck_assert_double_eq(s->c[A], 3 * (4 + 2 * 2));
+    ck_assert_double_eq(s->c[B], s->c[A]);
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 3, 0), 2 * NS_PER_MS + 1);
+    lab_release(&l);
+}
+END_TEST
+
+/* It comes while A's first three still run but none waits: A has left the queue all the same. */
+START_TEST(g1_running_is_not_waiting)
+{
+    struct lab l;
+    golden_lab(&l, "vtc");
+    for (int i = 0; i < 3; i++)
+        lab_add(&l, 0, "A", 4, 2);
+    lab_add(&l, NS_PER_MS + 1, "B", 4, 2);
+    watch(&l);
+    const struct seen *s = seen_arrival(3);
+    ck_assert_double_eq(s->c[A], 3 * (4 + 2)); /* one token each so far */
+    ck_assert_double_eq(s->c[B], s->c[A]);
+    lab_release(&l);
+}
+END_TEST
+
+/* A fourth one of A waits when B comes: B starts from the smallest counter of those who wait. C,
+ * which was served least, has left and does not count; nor does a B that is above it come down. */
+START_TEST(g1_lift_to_the_least_waiting)
+{
+    struct lab l;
+    golden_lab(&l, "vtc");
+    for (int i = 0; i < 4; i++)
+        lab_add(&l, 0, "A", 4, 2);
+    (void)names_id(&l.tenants, "B");
+    lab_add(&l, 0, "C", 1, 1); /* admitted first but one: 6 + 2 + 6 + 6 = 20 */
+    lab_add(&l, NS_PER_MS + 1, "B", 4, 2);
+    watch(&l);
+    const struct seen *s = seen_arrival(5);
+    ck_assert_uint_eq(s->n_waiting, 2); /* A's fourth, and B */
+    ck_assert_double_eq(s->c[C], 1 + 2);
+    ck_assert_double_eq(s->c[A], 3 * (4 + 2));
+    ck_assert_double_eq(s->c[B], s->c[A]);
+    lab_release(&l);
+}
+END_TEST
+
+/* B has had more than A when it comes back while A waits: its counter stays (mutation 2). */
+START_TEST(g1_never_down)
+{
+    struct lab l;
+    golden_lab(&l, "vtc");
+    lab_add(&l, 0, "A", 1, 5);
+    lab_add(&l, 0, "B", 13, 1);
+    lab_add(&l, 0, "A", 10, 1); /* waits for room */
+    lab_add(&l, 1, "B", 1, 1);
+    watch(&l);
+    const struct seen *s = seen_arrival(3);
+    ck_assert_uint_eq(s->n_waiting, 2);
+    ck_assert_double_eq(s->c[A], 1);
+    ck_assert_double_eq(s->c[B], 13);
+    lab_release(&l);
+}
+END_TEST
+
+/* ---- G2: VTC stops at the tenant with the least ---- */
+
+/* At 1 ms A (c = 0) has a head that needs 18, B (c = 5) one that needs 3, and 10 are free, for C
+ * has 10 promised until 6 ms: nothing is admitted, now or later, before A. */
+START_TEST(g2_head_of_line)
+{
+    struct lab l;
+    golden_lab(&l, "vtc");
+    (void)names_id(&l.tenants, "C"); /* ids settle ties: C first, then B, then A */
+    (void)names_id(&l.tenants, "B");
+    lab_add(&l, 0, "C", 4, 6);
+    lab_add(&l, 0, "B", 3, 1);
+    lab_add(&l, 0, "A", 16, 2);
+    lab_add(&l, NS_PER_MS / 2, "B", 1, 2);
+    watch(&l);
+    const struct seen *s = seen_decision(NS_PER_MS);
+    ck_assert_double_eq(s->c[2], 0);
+    ck_assert_double_eq(s->c[1], 5);
+    ck_assert_uint_eq(s->n_waiting, 2);
+    ck_assert_uint_eq(admitted_in(&l, 1, 6 * NS_PER_MS), 0);
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 2, 0), 6 * NS_PER_MS);
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 3, 0), 8 * NS_PER_MS); /* 2 left beside A's 18 */
+    lab_release(&l);
+}
+END_TEST
+
+/* The same under first come, first served, with B before A: it fits and goes in at once. So it was
+ * VTC's order that held it back, not memory. */
+START_TEST(g2_there_was_room)
+{
+    struct lab l;
+    golden_lab(&l, "fcfs");
+    lab_add(&l, 0, "C", 4, 6);
+    lab_add(&l, 0, "B", 3, 1);
+    lab_add(&l, NS_PER_MS / 2, "B", 1, 2);
+    lab_add(&l, NS_PER_MS / 2, "A", 16, 2);
+    ck_assert(lab_run(&l));
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 2, 0), NS_PER_MS);
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 3, 0), 6 * NS_PER_MS);
+    lab_release(&l);
+}
+END_TEST
+
+/* ---- G4: vLLM preempts the tail of running ---- */
+
+/* r1 to r3 fill memory with their prompts (5 + 5 + 10); at 1 ms r1 needs a block. r3 goes, to the
+ * front of the queue, before r4 which came at 0.5 ms; nothing is admitted in that step although r4
+ * would fit (8 are free then). At 2 ms r3 is tried first and does not fit; r4 stays behind it. */
+START_TEST(g4_preemption)
+{
+    struct lab l;
+    golden_lab(&l, "fcfs");
+    l.limits.kv_admission = KV_ADMISSION_PAGED;
+    lab_add(&l, 0, "A", 5, 4);
+    lab_add(&l, 0, "A", 5, 4);
+    lab_add(&l, 0, "A", 10, 4);
+    lab_add(&l, NS_PER_MS / 2, "A", 1, 1);
+    watch(&l);
+    ck_assert_uint_eq(admitted_in(&l, 0, 1), 3);
+    ck_assert_uint_eq(seen_decision(NS_PER_MS)->free_units, 0);
+    ck_assert_int_eq(lab_at(&l, DEC_PREEMPT, 2, 0), NS_PER_MS);
+    ck_assert_uint_eq(lab_count(&l, DEC_PREEMPT), 1);
+    ck_assert_uint_eq(l.step[1].n_decode, 2); /* r1 and r2 went on */
+    ck_assert_uint_eq(admitted_in(&l, 1, 2 * NS_PER_MS), 0);
+
+    const struct seen *s = seen_decision(2 * NS_PER_MS);
+    ck_assert_uint_eq(s->n_waiting, 2);
+    ck_assert_uint_eq(s->waiting[0], 2);
+    ck_assert_uint_eq(s->waiting[1], 3);
+    ck_assert_uint_eq(admitted_in(&l, 2 * NS_PER_MS, 4 * NS_PER_MS), 0);
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 2, 1), 4 * NS_PER_MS); /* r1 and r2 have ended */
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 3, 0), 4 * NS_PER_MS);
+    lab_release(&l);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("reference sequences");
+    TCase *t = tcase_create("scheduling.md 12");
+    tcase_add_test(t, g1_lift_to_the_last_that_left);
+    tcase_add_test(t, g1_running_is_not_waiting);
+    tcase_add_test(t, g1_lift_to_the_least_waiting);
+    tcase_add_test(t, g1_never_down);
+    tcase_add_test(t, g2_head_of_line);
+    tcase_add_test(t, g2_there_was_room);
+    tcase_add_test(t, g4_preemption);
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
