@@ -192,12 +192,12 @@ START_TEST(t1_lift_only_up)
     l.has_after = true;
     l.limits.num_gpu_blocks = 400;
     for (uint32_t i = 0; i < 900; i++) {
-        struct trace_rec *r = lab_add(&l, 0, "ahead", 1, 45);
+        struct trace_rec *r = lab_add(&l, 0, "ahead", 1, 41 + 4 * (i % 3));
         if (i >= 3)
             r->after = i - 3;
     }
     for (uint32_t i = 0; i < 900; i++)
-        lab_add(&l, 0, "behind", 1, 45);
+        lab_add(&l, 0, "behind", 1, 47);
     struct sizes z = sizes_of(&l);
     struct worst w = {0};
     check_run(&l, u_reserved(&z), &w);
