@@ -102,6 +102,7 @@ static req_id request_new(struct sim *s, const struct trace_rec *rec)
         .after = rec->after,
         .delay_ns = rec->delay_ns,
         .first_child = REQ_NONE,
+        .last_child = REQ_NONE,
         .next_sibling = REQ_NONE,
         .admitted_at = -1,
         .first_token_at = -1,
@@ -138,10 +139,12 @@ static bool attach(struct sim *s, req_id id, const struct trace_rec *rec)
                        "was read; put followers within %u rows of the row they follow",
                        (unsigned long long)rec->line, (unsigned long long)rec->seq,
                        (unsigned long long)rec->after, READ_AHEAD);
-    req_id *at = &sim_req(s, parent)->first_child;
-    while (*at != REQ_NONE)
-        at = &sim_req(s, *at)->next_sibling;
-    *at = id;
+    struct request *p = sim_req(s, parent);
+    if (p->first_child == REQ_NONE)
+        p->first_child = id;
+    else
+        sim_req(s, p->last_child)->next_sibling = id;
+    p->last_child = id;
     return true;
 }
 
@@ -200,26 +203,46 @@ static bool schedule_next(struct sim *s, ns_t now)
 
 /* ---- done ---- */
 
-static void release_children(struct sim *s, req_id parent, bool refused, ns_t at)
+static void arrived(struct sim *s, req_id id, ns_t at)
 {
-    req_id next = sim_req(s, parent)->first_child;
-    while (next != REQ_NONE) {
-        req_id id = next;
+    struct request *q = sim_req(s, id);
+    q->live = true;
+    s->live++;
+    s->res->requests++;
+    metrics_arrival(s->metrics, at, q->info.tenant);
+    sim_decision(s, DEC_ARRIVAL, q->info.seq, at, 0);
+}
+
+static void release_children(struct sim *s, const struct request *parent, ns_t at)
+{
+    for (req_id id = parent->first_child; id != REQ_NONE; id = sim_req(s, id)->next_sibling)
+        arrive_at(s, id, ns_add(at, sim_req(s, id)->delay_ns));
+}
+
+/* What follows a refused request is refused then, and so is what follows that: a loop over a list,
+ * since a chain of followers may be as long as the trace. */
+static void refuse_children(struct sim *s, const struct request *parent, ns_t at)
+{
+    if (parent->first_child == REQ_NONE)
+        return;
+    if (s->orphan_first == REQ_NONE)
+        s->orphan_first = parent->first_child;
+    else
+        sim_req(s, s->orphan_last)->next_sibling = parent->first_child;
+    s->orphan_last = parent->last_child;
+    if (s->refusing) /* the loop below is running already, and will come to them */
+        return;
+    s->refusing = true;
+    while (s->orphan_first != REQ_NONE) {
+        req_id id = s->orphan_first;
         struct request *q = sim_req(s, id);
-        next = q->next_sibling;
-        if (refused) {
-            q->info.arrived_at = at;
-            q->counted = at >= s->cfg->metrics.warmup_ns;
-            s->live++;
-            q->live = true;
-            s->res->requests++;
-            metrics_arrival(s->metrics, at, q->info.tenant);
-            sim_decision(s, DEC_ARRIVAL, q->info.seq, at, 0);
-            sim_done(s, id, STATUS_REFUSED, "parent", at);
-        } else {
-            arrive_at(s, id, ns_add(at, q->delay_ns));
-        }
+        s->orphan_first = q->next_sibling;
+        q->info.arrived_at = at;
+        q->counted = at >= s->cfg->metrics.warmup_ns;
+        arrived(s, id, at);
+        sim_done(s, id, STATUS_REFUSED, "parent", at);
     }
+    s->refusing = false;
 }
 
 static void report_request(struct sim *s, const struct request *q, enum req_status status,
@@ -295,7 +318,10 @@ void sim_done(struct sim *s, req_id id, enum req_status status, const char *reas
           (unsigned long long)s->res->requests, (unsigned long long)s->live,
           (unsigned long long)s->res->finished, (unsigned long long)s->res->refused);
     bool timed = q->after == TRACE_NO_PARENT;
-    release_children(s, id, refused, at);
+    if (refused)
+        refuse_children(s, q, at);
+    else
+        release_children(s, q, at);
     request_free(s, id);
     if (s->cfg->concurrency > 0 && timed)
         (void)schedule_next(s, at); /* a failure is in s->err and stops the loop */
@@ -318,13 +344,9 @@ static void take_loads(struct sim *s)
 
 static void on_arrival(struct sim *s, req_id id)
 {
-    struct request *q = sim_req(s, id);
-    q->live = true;
-    s->live++;
-    s->res->requests++;
-    metrics_arrival(s->metrics, s->now, q->info.tenant);
-    sim_decision(s, DEC_ARRIVAL, q->info.seq, s->now, 0);
-
+    const struct request *q = sim_req(s, id);
+    bool timed = q->after == TRACE_NO_PARENT;
+    arrived(s, id, s->now);
     if (s->cfg->router->reads_load)
         take_loads(s);
     struct route_view v = {s->now, s->cfg->n_replicas, s->load};
@@ -340,7 +362,7 @@ static void on_arrival(struct sim *s, req_id id)
         slots_ensure(&s->replica[to].tenant_state, q->info.tenant + 1);
         replica_arrive(&s->replica[to], id);
     }
-    if (s->cfg->concurrency == 0 && sim_req(s, id)->after == TRACE_NO_PARENT)
+    if (s->cfg->concurrency == 0 && timed)
         (void)schedule_next(s, s->now);
 }
 
@@ -512,7 +534,7 @@ static void close_all(struct sim *s)
 bool sim_run(const struct sim_config *cfg, struct sim_result *res, struct err *e)
 {
     *res = (struct sim_result){.note = {.error = (double)NAN}};
-    struct sim s = {.cfg = cfg, .res = res, .err = e};
+    struct sim s = {.cfg = cfg, .res = res, .err = e, .orphan_first = REQ_NONE};
     arena_init(&s.arena);
     evq_init(&s.evq);
     slots_init(&s.requests, sizeof(struct request));

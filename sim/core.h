@@ -43,7 +43,7 @@ struct request {
     /* followers (trace.h): records that arrive after this one is done */
     uint64_t after;
     ns_t delay_ns;
-    req_id first_child, next_sibling;
+    req_id first_child, last_child, next_sibling;
 
     ns_t admitted_at, first_token_at, last_token_at, itl_max_ns; /* -1: not yet */
 };
@@ -137,6 +137,8 @@ struct sim {
     struct seqmap_entry *seqmap;
     size_t seqmap_len, seqmap_used;
     bool trace_ended;
+    req_id orphan_first, orphan_last; /* followers of refused requests, to be refused */
+    bool refusing;
     uint64_t live;     /* arrived, not done */
     uint32_t n_timers; /* EV_TIMER events in the queue */
 };

@@ -312,6 +312,26 @@ static uint32_t in_flight(const struct lab *l, ns_t at)
     return n;
 }
 
+/* A chain as long as the trace, and a crowd behind one request: refused one by one, not in a
+ * recursion as deep as the chain. */
+START_TEST(long_chains_are_refused)
+{
+    struct lab l;
+    lab_init(&l);
+    l.has_after = true;
+    l.limits.max_model_len = 100;
+    lab_add(&l, 0, "t", 100, 1); /* too long */
+    for (uint32_t i = 0; i < 100000; i++)
+        lab_add(&l, 0, "t", 1, 1)->after = i;
+    for (uint32_t i = 0; i < 100000; i++)
+        lab_add(&l, 0, "t", 1, 1)->after = 0;
+    ck_assert_msg(lab_run(&l), "%s", l.err.text);
+    ck_assert_uint_eq(l.result.refused, l.n_rec);
+    ck_assert_str_eq(l.reason[l.n_rec - 1], "parent");
+    lab_release(&l);
+}
+END_TEST
+
 /* concurrency = C: from the start until the last arrival C are in flight, whatever arrivals
  * the trace names; those that are refused are replaced at once. */
 START_TEST(closed_loop)
@@ -428,6 +448,7 @@ int main(void)
     tcase_add_test(t, a_full_host_recomputes);
     tcase_add_test(t, followers_wait_for_their_parent);
     tcase_add_test(t, followers_of_the_refused_are_refused);
+    tcase_add_test(t, long_chains_are_refused);
     tcase_add_test(t, closed_loop);
     tcase_add_test(t, round_robin);
     tcase_add_test(t, horizon);
