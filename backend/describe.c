@@ -372,6 +372,16 @@ static const struct preset *find_preset(const struct preset *table, const char *
     return NULL;
 }
 
+const struct preset *preset_model_named(const char *id)
+{
+    return find_preset(preset_models, id);
+}
+
+const struct preset *preset_gpu_named(const char *id)
+{
+    return find_preset(preset_gpus, id);
+}
+
 static bool is_path(const char *id)
 {
     size_t n = strlen(id), n_ext = strlen(".json");

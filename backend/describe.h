@@ -16,5 +16,7 @@ struct preset {
 };
 const struct preset *preset_model_at(size_t i); /* NULL past the end */
 const struct preset *preset_gpu_at(size_t i);
+const struct preset *preset_model_named(const char *id); /* or alias; NULL: no preset */
+const struct preset *preset_gpu_named(const char *id);
 
 #endif

@@ -21,6 +21,7 @@
  * 512 and 2048 tokens. Looked at once beside it, on RTX PRO 6000: Qwen3-32B -8.5 to +3.5 %, mixed
  * steps -12 to +1.6 %; Qwen3-30B-A3B -4 to +6 %, but +47 % for one lone sequence, whose 75 MB of
  * experts the profile finds in L2. */
+#include "backend/experts.h"
 #include "sim/backend.h"
 
 #include <math.h>
@@ -59,9 +60,8 @@ enum { QKV, O, GATE_UP, DOWN, DENSE_GEMMS };
 
 struct roofline {
     struct gemm dense[DENSE_GEMMS], router, expert_up, expert_down, lm_head;
-    double layers, experts, experts_per_token; /* experts 0: dense MLP */
-    double *experts_hit;                       /* [tokens]: experts that T tokens reach */
-    uint32_t hit_len;                          /* beyond it: all */
+    double layers, experts_per_token;
+    struct experts experts; /* experts.n == 0: dense MLP */
     double ramp_ns, node_ns, launch_ns;
     double small_kernels, gemm_kernels; /* a layer, beside attention */
     double elementwise_ns;              /* a token and layer */
@@ -106,19 +106,6 @@ static struct gemm gemm_of(const struct rates *r, double n, double k, double hal
     };
 }
 
-/* experts * (1 - (1 - k/E)^T), the expected number reached by T tokens that choose evenly, by
- * repeated multiplication, until all are reached. */
-static void tabulate_experts(struct roofline *r, struct arena *a, uint32_t max_tokens)
-{
-    double miss = 1, each = 1 - r->experts_per_token / r->experts;
-
-    r->experts_hit = arena_alloc(a, ((size_t)max_tokens + 1) * sizeof(*r->experts_hit));
-    for (r->hit_len = 0; r->hit_len <= max_tokens && miss > 1e-9; r->hit_len++) {
-        r->experts_hit[r->hit_len] = r->experts * (1 - miss);
-        miss *= each;
-    }
-}
-
 static void open_mlp(struct roofline *r, struct arena *a, const struct backend_env *env,
                      const struct rates *rates)
 {
@@ -128,14 +115,13 @@ static void open_mlp(struct roofline *r, struct arena *a, const struct backend_e
 
     r->dense[GATE_UP] = gemm_of(rates, 2 * width, m->hidden, half);
     r->dense[DOWN] = gemm_of(rates, m->hidden, width, half);
-    r->experts = m->experts;
     if (m->experts == 0)
         return;
     r->expert_up = r->dense[GATE_UP];
     r->expert_down = r->dense[DOWN];
     r->router = gemm_of(rates, m->experts, m->hidden, half);
     r->experts_per_token = m->experts_per_token;
-    tabulate_experts(r, a, MAX(env->limits->max_num_batched_tokens, env->limits->max_num_seqs));
+    experts_open(&r->experts, a, m->experts, m->experts_per_token);
 }
 
 /* Kernels of a layer and the bytes of those that do no matrix product. */
@@ -280,9 +266,9 @@ static double mlp_ns(const struct roofline *r, uint32_t tokens)
 {
     double hit, rows = tokens * r->experts_per_token;
 
-    if (r->experts <= 0)
+    if (r->experts.n == 0)
         return gemm_ns(&r->dense[GATE_UP], tokens, 1) + gemm_ns(&r->dense[DOWN], tokens, 1);
-    hit = tokens < r->hit_len ? r->experts_hit[tokens] : r->experts;
+    hit = experts_hit(&r->experts, tokens);
     return gemm_ns(&r->router, tokens, 1) + gemm_ns(&r->expert_up, rows, hit) +
            gemm_ns(&r->expert_down, rows, hit);
 }

@@ -11,6 +11,7 @@
 #include "experiments/metric_names.h"
 #include "experiments/options.h"
 #include "sim/nearest.h"
+#include "traces/spec.h"
 
 struct input {
     const char *kind;
@@ -40,7 +41,7 @@ static const struct argp argp = {
     .args_doc = "KIND",
     .doc = "What this program has.\v"
            "KIND is one of schedulers, routers, kv, prefix, predictors, backends, engines, models, "
-           "gpus, traces (formats), keys (of the configuration), metrics.",
+           "gpus, traces (formats, generators), keys (of the configuration), metrics.",
 };
 
 /* ---- rows of any kind ---- */
@@ -93,6 +94,37 @@ static void add_metrics(json_t *rows)
         add_row(rows, m.name, m.doc, m.unit);
 }
 
+/* Whether every generator has the key, and if not, which of them do. */
+static bool key_owners(const char *key, char *names, size_t size)
+{
+    const struct generator *g;
+    size_t have = 0, n = 0, used = 0;
+    for (; (g = generator_at(n)) != NULL; n++)
+        if (generator_has(g, key) && used < size) {
+            int len = snprintf(names + used, size - used, "%s%s", have++ ? " " : "", g->name);
+            used += (size_t)len;
+        }
+    return have == n;
+}
+
+/* Generators, and then their keys: what a SPEC may consist of. */
+static void add_generators(json_t *rows)
+{
+    const struct generator *g;
+    char id[64], doc[512], owners[128];
+    for (size_t i = 0; (g = generator_at(i)) != NULL; i++) {
+        snprintf(id, sizeof id, SPEC_PREFIX "%s", g->name);
+        add_row(rows, id, g->doc, g->source);
+    }
+    for (const struct param_desc *d = spec_params; d->name; d++) {
+        bool all = key_owners(d->name, owners, sizeof owners);
+        const char *choices = d->choices ? d->choices : "";
+        snprintf(id, sizeof id, SPEC_PREFIX "NAME,%s=", d->name);
+        snprintf(doc, sizeof doc, "[%s] %s%s%s", d->dflt, choices, *choices ? ": " : "", d->doc);
+        add_row(rows, id, doc, all ? "every NAME" : owners);
+    }
+}
+
 static bool unknown_kind(const char *kind, struct err *e)
 {
     const char *names[32] = {"keys", "metrics"};
@@ -118,6 +150,8 @@ static bool add_kind(json_t *rows, const char *kind, struct err *e)
     for (size_t i = 0; (c = catalogue_at(i)) != NULL; i++)
         if (strcmp(c->plural, kind) == 0) {
             add_catalogue(rows, c);
+            if (c == &catalogue_traces)
+                add_generators(rows);
             return true;
         }
     return unknown_kind(kind, e);

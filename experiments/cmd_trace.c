@@ -1,5 +1,6 @@
-/* cmd_trace.c: `tandem trace info FILE`, what a trace is like, and `tandem trace cache FILE`, what
- * prefix caches of given sizes and policies would hit on it. */
+/* cmd_trace.c: `tandem trace info FILE`, what a trace is like; `tandem trace cache FILE`, what
+ * prefix caches of given sizes and policies would hit on it; `tandem trace convert|scale FILE` and
+ * `generate SPEC`, which write one in our own format. */
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -15,22 +16,25 @@
 #include "experiments/trace_stats.h"
 #include "policies/registry.h"
 #include "sim/nearest.h"
+#include "traces/convert.h"
 #include "traces/registry.h"
+#include "traces/spec.h"
 
 #define BLOCKS_MAX UINT64_C(4294967295)
 
 struct input {
     struct err *e;
-    const char *command; /* "trace info" */
-    const char *file;
-    struct config config;  /* of what reads the trace */
-    char *prefix, *blocks; /* the lists as given; cut into words when read */
+    const char *command;      /* "trace info" */
+    const char *file;         /* or SPEC */
+    const char *out, *format; /* of what is written */
+    struct config config;     /* of what reads the trace */
+    char *prefix, *blocks;    /* the lists as given; cut into words when read */
     bool flat, json;
 };
 
 /* ---- options ---- */
 
-enum { OPT_SET = 1000, OPT_MAP, OPT_FORMAT, OPT_PREFIX, OPT_BLOCKS, OPT_FLAT, OPT_JSON };
+enum { OPT_SET = 1000, OPT_MAP, OPT_FORMAT, OPT_PREFIX, OPT_BLOCKS, OPT_FLAT, OPT_JSON, OPT_AS };
 
 /* The first CACHE_ONLY are of `trace cache` alone. */
 static const struct argp_option options[] = {
@@ -39,11 +43,21 @@ static const struct argp_option options[] = {
     {"flat", OPT_FLAT, NULL, 0, "Blocks are independent objects: no leaf-first rule", 0},
     {"trace-format", OPT_FORMAT, "ID", 0, "Format of FILE; detected without it", 0},
     {"map", OPT_MAP, "OURS=THEIRS,...", 0, "Columns of a CSV file of another make", 0},
-    {"set", OPT_SET, "KEY=VALUE", 0, "A trace.* key, session_mode or seed", 0},
+    {"set", OPT_SET, "KEY=VALUE", 0, "A trace.* key, session_mode, trace_format or seed", 0},
     {"json", OPT_JSON, NULL, 0, "Print JSON", 0},
     {0},
 };
 #define CACHE_ONLY 3
+
+/* Of what writes a trace. */
+static const struct argp_option write_options[] = {
+    {"output", 'o', "FILE", 0, "Where to; compressed if it ends in .gz", 0},
+    {"trace-format", OPT_AS, "ID", 0, "Format of the output (csv)", 0},
+    {"map", OPT_MAP, "OURS=THEIRS,...", 0, "Columns of a CSV file of another make", 0},
+    {"set", OPT_SET, "KEY=VALUE", 0, "A trace.* key, session_mode, trace_format or seed", 0},
+    {"json", OPT_JSON, NULL, 0, "Print JSON", 0},
+    {0},
+};
 
 static bool set_key(struct input *in, const char *assignment)
 {
@@ -56,8 +70,11 @@ static bool set_key(struct input *in, const char *assignment)
     struct config_key key;
     bool ok = true;
     if (config_key_find(name, &key) && strcmp(key.owner, "trace") != 0 &&
-        key.owners != &catalogue_prefix && strcmp(name, "seed") != 0)
-        ok = err_set(in->e, "%s: %s changes nothing here; set trace.* keys, session_mode or seed",
+        key.owners != &catalogue_prefix && key.owners != &catalogue_traces &&
+        strcmp(name, "seed") != 0 && strcmp(name, "trace_format") != 0)
+        ok = err_set(in->e,
+                     "%s: %s changes nothing here; set trace.* keys, session_mode, trace_format or "
+                     "seed",
                      in->command, name);
     ok = ok && config_set(&in->config, name, equals + 1, in->e);
     mem_free(name);
@@ -86,6 +103,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         break;
     case OPT_FLAT:
         in->flat = true;
+        break;
+    case OPT_AS:
+        in->format = arg;
+        break;
+    case 'o':
+        in->out = arg;
         break;
     case OPT_JSON:
         in->json = true;
@@ -120,6 +143,35 @@ static const struct argp cache_argp = {
            "generated tokens are not cached.",
 };
 
+static const struct argp convert_argp = {
+    .options = write_options,
+    .parser = parse,
+    .args_doc = "FILE",
+    .doc = "Writes a trace of any format as a CSV file of our own.\v"
+           "Columns are those that say something. Requests that follow others come directly behind "
+           "the timed one that their chain begins with. What failed when it was recorded is left "
+           "out.",
+};
+
+static const struct argp scale_argp = {
+    .options = write_options,
+    .parser = parse,
+    .args_doc = "FILE",
+    .doc = "Writes a part of a trace, or the trace at another rate.\v"
+           "Give --set trace.rate_scale=2, trace.start_s, trace.duration_s, trace.limit and others "
+           "(`tandem list keys`).",
+};
+
+static const struct argp generate_argp = {
+    .options = write_options,
+    .parser = parse,
+    .args_doc = "SPEC",
+    .doc =
+        "Writes a trace that is made up.\v"
+        "SPEC is generate:NAME,key=value,...; `tandem list traces` has the names and keys. `run` "
+        "takes a SPEC in place of a file, too.",
+};
+
 /* ---- the trace ---- */
 
 struct opened {
@@ -134,7 +186,7 @@ static void release_names(struct opened *o)
     names_release(&o->classes);
 }
 
-static bool open_trace(struct input *in, struct opened *o)
+static void set_env(struct input *in, struct opened *o)
 {
     config_resolve(&in->config);
     names_init(&o->tenants);
@@ -143,6 +195,11 @@ static bool open_trace(struct input *in, struct opened *o)
                                 .classes = &o->classes,
                                 .seed = (uint64_t)config_num(&in->config, "seed"),
                                 .params = &in->config.params};
+}
+
+static bool open_trace(struct input *in, struct opened *o)
+{
+    set_env(in, o);
     if (trace_open(in->file, config_str(&in->config, "trace_format"), &o->env, &o->source, in->e))
         return true;
     release_names(o);
@@ -399,6 +456,70 @@ static bool cache(struct input *in)
     return ok;
 }
 
+/* ---- convert, scale, generate ---- */
+
+static void print_converted(const struct input *in, const struct converted *n)
+{
+    if (in->json) {
+        json_t *all = json_pack("{s:s, s:I, s:I, s:I}", "file", in->out, "requests",
+                                (json_int_t)n->rows, "failed_in_trace", (json_int_t)n->failed,
+                                "outputs_not_shared", (json_int_t)n->unsaid);
+        json_dumpf(all, stdout, JSON_INDENT(2));
+        putchar('\n');
+        json_decref(all);
+        return;
+    }
+    printf("%s: %" PRIu64 " requests", in->out, n->rows);
+    if (n->failed > 0)
+        printf("; %" PRIu64 " that failed when recorded are left out", n->failed);
+    if (n->unsaid > 0)
+        printf("; of %" PRIu64 " the file cannot say that a later prompt contains their output",
+               n->unsaid);
+    putchar('\n');
+}
+
+static bool convert(struct input *in)
+{
+    struct opened o;
+    struct converted n;
+    if (in->out == NULL)
+        return err_set(in->e, "%s: where to? give -o FILE", in->command);
+    if (in->format != NULL && strcmp(in->format, "csv") != 0)
+        return err_set(in->e, "%s: --trace-format %s cannot be written; csv can", in->command,
+                       in->format);
+    set_env(in, &o);
+    bool ok = trace_convert(in->file, config_str(&in->config, "trace_format"), &o.env, in->out, &n,
+                            in->e);
+    release_names(&o);
+    if (ok)
+        print_converted(in, &n);
+    return ok;
+}
+
+static bool scale(struct input *in)
+{
+    const char *key;
+    json_t *value;
+    bool any = false;
+    json_object_foreach(in->config.flat, key, value) any = any || strncmp(key, "trace.", 6) == 0;
+    if (!any)
+        return err_set(in->e,
+                       "%s: nothing to change; give --set trace.rate_scale=FACTOR or "
+                       "another trace.* key",
+                       in->command);
+    return convert(in);
+}
+
+static bool generate(struct input *in)
+{
+    if (!spec_is(in->file))
+        return err_set(in->e,
+                       "%s: %s is no SPEC; write generate:NAME,key=value,... (`tandem list "
+                       "traces`)",
+                       in->command, in->file);
+    return convert(in);
+}
+
 /* ---- which of them ---- */
 
 struct action {
@@ -410,6 +531,9 @@ struct action {
 static const struct action actions[] = {
     {"info", "rates, lengths, prefix reuse, tenants", &info_argp, info},
     {"cache", "what prefix caches would hit, without an engine", &cache_argp, cache},
+    {"convert", "any format to a CSV file of our own", &convert_argp, convert},
+    {"scale", "a part of a trace, or at another rate, as a CSV file", &scale_argp, scale},
+    {"generate", "a trace made up, as a CSV file", &generate_argp, generate},
 };
 
 static int run_action(const struct action *a, int argc, char **argv, struct err *e)
@@ -440,7 +564,7 @@ int cmd_trace(int argc, char **argv, struct err *e)
                 nearest_word(name, names, ARRAY_LEN(names)));
         return 2;
     }
-    puts("Usage: tandem trace ACTION FILE [OPTION...]\n");
+    puts("Usage: tandem trace ACTION FILE|SPEC [OPTION...]\n");
     for (size_t i = 0; i < ARRAY_LEN(actions); i++)
         printf("  %-10s %s\n", actions[i].name, actions[i].doc);
     puts("\n  tandem trace ACTION --help   its options");

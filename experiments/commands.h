@@ -14,6 +14,8 @@ struct command {
 int cmd_run(int argc, char **argv, struct err *e);
 int cmd_list(int argc, char **argv, struct err *e);
 int cmd_trace(int argc, char **argv, struct err *e);
+int cmd_calibrate(int argc, char **argv, struct err *e);
+int cmd_validate(int argc, char **argv, struct err *e);
 int cmd_report(int argc, char **argv, struct err *e);
 
 #endif

@@ -6,6 +6,8 @@
 #include "backend/describe.h"
 #include "backend/registry.h"
 #include "experiments/lists.h"
+#include "experiments/profile_defaults.h"
+#include "experiments/trace_hash.h"
 #include "policies/registry.h"
 #include "traces/registry.h"
 
@@ -93,7 +95,8 @@ static bool compose_replica(struct composed *x, struct replica_config *r, const 
     struct gpu_desc *g = arena_alloc(&x->arena, sizeof *g);
     uint32_t tp = (uint32_t)config_num(c, "tensor_parallel_size");
     if (!describe_model(spec->model, m, e) || !describe_gpu(spec->gpu, g, e) ||
-        !check_tensor_parallel(m, tp, e) || !set_limits(&r->limits, c, m, g, tp, e))
+        !profile_agrees(c, m, g, e) || !check_tensor_parallel(m, tp, e) ||
+        !set_limits(&r->limits, c, m, g, tp, e))
         return false;
     r->engine = engine_model_find(config_str(c, "engine"));
     r->scheduler = scheduler_find(config_str(c, "scheduler"));
@@ -102,7 +105,12 @@ static bool compose_replica(struct composed *x, struct replica_config *r, const 
     r->kv_shape = (struct kv_shape){m->layers, m->kv_heads, r->limits.block_size};
     r->backend = backend_find(config_str(c, "backend"));
     r->backend_env = (struct backend_env){
-        .model = m, .gpu = g, .tensor_parallel_size = tp, .params = &c->params};
+        .model = m,
+        .gpu = g,
+        .tensor_parallel_size = tp,
+        .params = &c->params,
+        .profile = config_str(c, "profile"),
+    };
     return set_blocks(r, spec->num_gpu_blocks, c, e);
 }
 
@@ -165,18 +173,23 @@ static bool compose_metrics(struct composed *x, const struct config *c, struct e
 
 /* ---- the trace and the other inputs ---- */
 
-static bool compose_trace(struct composed *x, const struct config *c, struct err *e)
+static bool compose_trace(struct composed *x, const struct config *c,
+                          const struct trace_source *given, struct err *e)
 {
     const char *path = config_str(c, "trace");
     if (!path || *path == '\0')
-        return err_set(e, "run: there is no trace; give --trace FILE or the key `trace`");
-    if (strncmp(path, "generate:", 9) == 0)
-        return err_set(e, "%s: this version has not got generators; give a file", path);
+        return err_set(e, "run: there is no trace; give --trace FILE|SPEC or the key `trace`");
+    if (given) {
+        x->sim.trace = *given;
+        x->trace_is_open = true;
+        return sha256_file(path, x->trace_sha256, e);
+    }
     x->trace_env = (struct trace_env){&x->tenants, &x->classes, x->sim.seed, &c->params};
     x->trace_is_open =
-        sha256_file(path, x->trace_sha256, e) &&
+        trace_sha256(path, x->trace_sha256, e) &&
         trace_open(path, config_str(c, "trace_format"), &x->trace_env, &x->sim.trace, e);
-    trace_synthetic(&x->trace_env, x->synthetic, sizeof x->synthetic);
+    if (x->trace_is_open)
+        trace_synthetic(&x->trace_env, &x->sim.trace, x->synthetic, sizeof x->synthetic);
     return x->trace_is_open;
 }
 
@@ -212,6 +225,13 @@ static bool hash_inputs(struct composed *x, const struct config *c, struct err *
         if (!add_description(&s, spec[i].model, r->backend_env.model->id, preset_model_at, e) ||
             !add_description(&s, spec[i].gpu, r->backend_env.gpu->id, preset_gpu_at, e))
             return false;
+    const char *profile = config_str(c, "profile");
+    if (profile) {
+        char hex[SHA256_HEX];
+        if (!sha256_path(profile, hex, e))
+            return false;
+        sha256_add(&s, hex, strlen(hex));
+    }
     sha256_end(&s, x->inputs_sha256);
     return true;
 }
@@ -228,6 +248,12 @@ static bool check_predictor(const struct composed *x, const struct config *c, st
 
 bool compose(struct composed *x, const struct config *c, struct err *e)
 {
+    return compose_on(x, c, NULL, e);
+}
+
+bool compose_on(struct composed *x, const struct config *c, const struct trace_source *given,
+                struct err *e)
+{
     *x = (struct composed){0};
     arena_init(&x->arena);
     names_init(&x->tenants);
@@ -241,7 +267,7 @@ bool compose(struct composed *x, const struct config *c, struct err *e)
     x->sim.concurrency = (uint32_t)config_num(c, "concurrency");
     x->sim.seed = (uint64_t)config_num(c, "seed");
     return check_predictor(x, c, e) && compose_replicas(x, c, e) && compose_metrics(x, c, e) &&
-           compose_trace(x, c, e) && hash_inputs(x, c, e);
+           compose_trace(x, c, given, e) && hash_inputs(x, c, e);
 }
 
 void compose_release(struct composed *x)

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/describe.h"
 #include "experiments/keys.h"
+#include "experiments/trace_hash.h"
 
 void config_init(struct config *c)
 {
@@ -361,7 +363,8 @@ bool config_is_set(const struct config *c, const char *key)
 bool config_is_file(const char *value)
 {
     size_t n = strlen(value);
-    return strchr(value, '/') || (n > 5 && strcmp(value + n - 5, ".json") == 0);
+    bool path = strchr(value, '/') || (n > 5 && strcmp(value + n - 5, ".json") == 0);
+    return path && !preset_model_named(value) && !preset_gpu_named(value);
 }
 
 /* A plug-in that is not selected does nothing: its defaults are no part of the configuration. */
@@ -415,10 +418,11 @@ char *config_canonical(const struct config *c)
 static bool hash_file(json_t *object, const char *key, struct err *e)
 {
     const char *path = json_string_value(json_object_get(object, key));
-    if (!path || *path == '\0' || (strcmp(key, "trace") != 0 && !config_is_file(path)))
+    bool is_trace = strcmp(key, "trace") == 0, always = is_trace || strcmp(key, "profile") == 0;
+    if (!path || *path == '\0' || (!always && !config_is_file(path)))
         return true;
     char hex[SHA256_HEX];
-    if (!sha256_file(path, hex, e))
+    if (!(is_trace ? trace_sha256 : sha256_path)(path, hex, e))
         return false;
     json_object_set_new(object, key, json_sprintf("sha256:%s", hex));
     return true;

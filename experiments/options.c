@@ -12,38 +12,59 @@ struct wrapped {
     struct err *e;
 };
 
-static const struct argp_option *find(const struct argp_option *options, const char *name, size_t n)
+/* Whether another entry follows, in a list that ends with one of zeros. */
+static bool is_option(const struct argp_option *o)
 {
-    for (const struct argp_option *o = options; o->name || o->key || o->doc; o++)
+    return o && (o->name || o->key || o->doc);
+}
+
+static const struct argp_option *find(const struct argp *argp, const char *name, size_t n)
+{
+    for (const struct argp_option *o = argp->options; is_option(o); o++)
         if (o->name && strlen(o->name) == n && strncmp(o->name, name, n) == 0)
             return o;
+    for (const struct argp_child *c = argp->children; c && c->argp; c++) {
+        const struct argp_option *o = find(c->argp, name, n);
+        if (o)
+            return o;
+    }
     return NULL;
 }
 
-static const char *nearest_option(const struct argp_option *options, const char *name)
+struct option_names {
+    const char *name[64];
+    size_t n;
+};
+
+static void list_names(const struct argp *argp, struct option_names *names)
 {
-    const char *names[64];
-    size_t n = 0;
-    for (const struct argp_option *o = options; o->name || o->key || o->doc; o++)
-        if (o->name && n < ARRAY_LEN(names))
-            names[n++] = o->name;
-    return nearest_word(name, names, n);
+    for (const struct argp_option *o = argp->options; is_option(o); o++)
+        if (o->name && names->n < ARRAY_LEN(names->name))
+            names->name[names->n++] = o->name;
+    for (const struct argp_child *c = argp->children; c && c->argp; c++)
+        list_names(c->argp, names);
+}
+
+static const char *nearest_option(const struct argp *argp, const char *name)
+{
+    struct option_names names = {.n = 0};
+    list_names(argp, &names);
+    return nearest_word(name, names.name, names.n);
 }
 
 /* Says what getopt did not like about `arg`, the last one it looked at. */
 static void explain(const struct wrapped *w, const char *arg)
 {
-    const struct argp_option *options = w->argp->options;
     const char *name = arg + strspn(arg, "-");
     size_t n = strcspn(name, "=");
-    const struct argp_option *o = find(options, name, n);
+    const struct argp_option *o = find(w->argp, name, n);
     if (o && o->arg && name[n] != '=')
         err_set(w->e, "%s: %s needs a value (%s)", w->where, arg, o->arg);
     else if (o && !o->arg)
         err_set(w->e, "%s: --%s takes no value", w->where, o->name);
     else
         err_set(w->e, "%s: unknown option %s; the nearest is --%s (`%s --help`)", w->where, arg,
-                nearest_option(options, name), w->command);
+                nearest_option(w->argp, name), w->command);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)

@@ -1,7 +1,9 @@
 #include "experiments/sha256.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* First 32 bits of the fractional parts of the cube roots of the first 64 primes. */
@@ -103,6 +105,51 @@ bool sha256_file(const char *path, char hex[SHA256_HEX], struct err *e)
         sha256_add(&s, buffer, n);
     bool ok = !ferror(f) || err_set(e, "%s: cannot be read: %s", path, strerror(errno));
     fclose(f);
+    if (ok)
+        sha256_end(&s, hex);
+    return ok;
+}
+
+/* ---- folders ---- */
+
+static int not_itself(const struct dirent *d)
+{
+    return strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static bool add_entry(struct sha256 *s, const char *folder, const char *name, struct err *e)
+{
+    size_t size = strlen(folder) + strlen(name) + sizeof "/";
+    char *path = mem_alloc(size), hex[SHA256_HEX];
+    snprintf(path, size, "%s/%s", folder, name);
+    bool ok = sha256_path(path, hex, e);
+    if (ok) {
+        sha256_add(s, name, strlen(name) + 1);
+        sha256_add(s, hex, strlen(hex));
+    }
+    mem_free(path);
+    return ok;
+}
+
+bool sha256_path(const char *path, char hex[SHA256_HEX], struct err *e)
+{
+    struct dirent **entry;
+    int n = scandir(path, &entry, not_itself, by_name);
+    if (n < 0)
+        return sha256_file(path, hex, e);
+    struct sha256 s;
+    bool ok = true;
+    sha256_init(&s);
+    for (int i = 0; i < n; i++) {
+        ok = ok && add_entry(&s, path, entry[i]->d_name, e);
+        free(entry[i]);
+    }
+    free(entry);
     if (ok)
         sha256_end(&s, hex);
     return ok;

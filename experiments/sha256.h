@@ -18,5 +18,7 @@ void sha256_end(struct sha256 *s, char hex[SHA256_HEX]); /* init again before an
 
 /* Of a file's bytes as they lie on disk (a gzip file is not unpacked). */
 bool sha256_file(const char *path, char hex[SHA256_HEX], struct err *e) NODISCARD;
+/* A file's as above; a folder's from the names and hashes of all that lies in it, names sorted. */
+bool sha256_path(const char *path, char hex[SHA256_HEX], struct err *e) NODISCARD;
 
 #endif

@@ -4,7 +4,7 @@
 
 void tee_init(struct tee *t, struct sink to)
 {
-    *t = (struct tee){to, json_object(), json_object()};
+    *t = (struct tee){.to = to, .summary = json_object(), .refused = json_object()};
 }
 
 void tee_release(struct tee *t)
@@ -34,6 +34,8 @@ static void cost_model(void *self, const char *text)
 static bool request(void *self, const struct request_row *row, struct err *e)
 {
     struct tee *t = self;
+    if (t->on_request)
+        t->on_request(t->on_request_self, row);
     if (row->status == STATUS_REFUSED) {
         json_int_t n = json_integer_value(json_object_get(t->refused, row->reason));
         json_object_set_new(t->refused, row->reason, json_integer(n + 1));

@@ -9,8 +9,10 @@
 
 struct tee {
     struct sink to;
-    json_t *summary; /* object: metric -> number or null */
-    json_t *refused; /* object: reason -> requests */
+    json_t *summary;                                        /* object: metric -> number or null */
+    json_t *refused;                                        /* object: reason -> requests */
+    void (*on_request)(void *, const struct request_row *); /* sees each row, too; NULL: nobody */
+    void *on_request_self;
 };
 
 void tee_init(struct tee *t, struct sink to);

@@ -34,6 +34,46 @@ static const struct engine_model models[] = {
         .null_block = true,
     },
     {
+        .name = "sglang",
+        .doc = "asynchronous: two batches in flight, no host time exposed",
+        .provenance = "fidelity.md, Closed-loop points: zero exposed host time for asynchronous "
+                      "engines; never fitted",
+        .depth = 2,
+        .host_ns = 0,
+        .output_delay_ns = 0,
+        .null_block = false,
+    },
+    {
+        .name = "trtllm",
+        .doc = "asynchronous: two batches in flight, no host time exposed",
+        .provenance = "fidelity.md, Closed-loop points: zero exposed host time for asynchronous "
+                      "engines; never fitted",
+        .depth = 2,
+        .host_ns = 0,
+        .output_delay_ns = 0,
+        .null_block = false,
+    },
+    {
+        .name = "lightllm",
+        .doc = "synchronous; its host time is part of the step times that were measured",
+        .provenance = "S-LoRA/LightLLM router of the VTC artifact: scheduling.md 3.4; step times "
+                      "of vtc-a10g hold everything between two tokens",
+        .depth = 1,
+        .host_ns = 0,
+        .output_delay_ns = 0,
+        .null_block = false,
+    },
+    {
+        .name = "tandem",
+        .doc = "synchronous; its host time is part of the step times that were measured",
+        .provenance = "our own engine (architecture.md section 8): a step lasts from the call to "
+                      "the tokens being visible on the host",
+        .depth = 1,
+        .host_ns = 0,
+        .output_delay_ns = 0,
+        .null_block = false,
+    },
+    {
         .name = "ideal",
         .doc = "synchronous, no host time, every block usable: goldens and queueing theory",
         .provenance = "by definition",

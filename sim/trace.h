@@ -54,6 +54,7 @@ struct trace_traits {
     bool has_after;        /* records may follow others: the engine reads ahead */
     bool wall_clock;       /* time 0 is the first record */
     uint32_t block_tokens; /* the trace's own block, 0: none */
+    char made_up[160];     /* what the reader drew and how, for the run's row; "" = nothing */
 };
 
 struct trace_ops {

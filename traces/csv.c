@@ -7,6 +7,8 @@
  *
  * trace.map = "arrival_s=ts,prompt_tokens=in" reads anybody's log: our column = the file's. Columns
  * that are neither mapped nor ours are then ignored. */
+#include "traces/csv.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,40 +18,21 @@
 #include "traces/registry.h"
 #include "traces/rows.h"
 
-#define PREFIX_BLOCK 16u
-
-enum {
-    ARRIVAL,
-    PROMPT,
-    OUTPUT,
-    MAX_TOKENS,
-    TENANT,
-    SESSION,
-    TURN,
-    AFTER,
-    DELAY,
-    SLO_CLASS,
-    PRIORITY,
-    HASHES,
-    PREDICTED,
-    N_REQUIRED = MAX_TOKENS
+const char *const csv_columns[CSV_COLUMNS] = {
+    [CSV_ARRIVAL] = "arrival_s",
+    [CSV_PROMPT] = "prompt_tokens",
+    [CSV_OUTPUT] = "output_tokens",
+    [CSV_MAX_TOKENS] = "max_tokens",
+    [CSV_TENANT] = "tenant",
+    [CSV_SESSION] = "session",
+    [CSV_TURN] = "turn",
+    [CSV_AFTER] = "after",
+    [CSV_DELAY] = "delay_s",
+    [CSV_SLO_CLASS] = "slo_class",
+    [CSV_PRIORITY] = "priority",
+    [CSV_HASHES] = "prefix_hashes",
+    [CSV_PREDICTED] = "predicted_tokens",
 };
-static const char *const columns[] = {
-    [ARRIVAL] = "arrival_s",
-    [PROMPT] = "prompt_tokens",
-    [OUTPUT] = "output_tokens",
-    [MAX_TOKENS] = "max_tokens",
-    [TENANT] = "tenant",
-    [SESSION] = "session",
-    [TURN] = "turn",
-    [AFTER] = "after",
-    [DELAY] = "delay_s",
-    [SLO_CLASS] = "slo_class",
-    [PRIORITY] = "priority",
-    [HASHES] = "prefix_hashes",
-    [PREDICTED] = "predicted_tokens",
-};
-#define N_COLUMNS ARRAY_LEN(columns)
 
 struct csv {
     struct rows rows;
@@ -60,7 +43,7 @@ struct csv {
 
 static int detect(const char *head)
 {
-    return rows_detect(head, columns, N_REQUIRED);
+    return rows_detect(head, csv_columns, CSV_REQUIRED);
 }
 
 /* ---- header ---- */
@@ -69,17 +52,17 @@ static size_t column_index(const char *name)
 {
     size_t i = 0;
 
-    while (i < N_COLUMNS && strcmp(columns[i], name) != 0)
+    while (i < CSV_COLUMNS && strcmp(csv_columns[i], name) != 0)
         i++;
     return i;
 }
 
 /* Fills names[our column] with the file's name for it: our own, or what trace.map says. */
-static bool read_map(char *map, const char *names[N_COLUMNS], struct err *e)
+static bool read_map(char *map, const char *names[CSV_COLUMNS], struct err *e)
 {
     char *save = NULL;
 
-    memcpy(names, columns, sizeof(columns));
+    memcpy(names, csv_columns, sizeof(csv_columns));
     for (char *pair = strtok_r(map, ",", &save); pair; pair = strtok_r(NULL, ",", &save)) {
         char *theirs = strchr(pair, '=');
         size_t i;
@@ -89,22 +72,22 @@ static bool read_map(char *map, const char *names[N_COLUMNS], struct err *e)
                            text_quote(pair).s);
         *theirs++ = '\0';
         i = column_index(pair);
-        if (i == N_COLUMNS)
+        if (i == CSV_COLUMNS)
             return err_set(e, "trace.map: unknown column %s; did you mean %s?", text_quote(pair).s,
-                           nearest_word(pair, columns, N_COLUMNS));
-        if (names[i] != columns[i])
-            return err_set(e, "trace.map: %s is mapped twice; name it once", columns[i]);
+                           nearest_word(pair, csv_columns, CSV_COLUMNS));
+        if (names[i] != csv_columns[i])
+            return err_set(e, "trace.map: %s is mapped twice; name it once", csv_columns[i]);
         names[i] = theirs;
     }
     return true;
 }
 
-static bool check_header(const struct csv *c, const char *const names[N_COLUMNS], struct err *e)
+static bool check_header(const struct csv *c, const char *const names[CSV_COLUMNS], struct err *e)
 {
     const struct text *t = &c->rows.text;
 
-    for (size_t i = 0; i < N_COLUMNS; i++)
-        if (names[i] != columns[i] && c->rows.at[i] == ROWS_NONE)
+    for (size_t i = 0; i < CSV_COLUMNS; i++)
+        if (names[i] != csv_columns[i] && c->rows.at[i] == ROWS_NONE)
             return text_fail(t, e,
                              "column %s, which trace.map names, is missing; the header must "
                              "name it",
@@ -112,11 +95,11 @@ static bool check_header(const struct csv *c, const char *const names[N_COLUMNS]
     if (c->map[0] != '\0')
         return true;
     for (size_t i = 0; i < c->rows.n_columns; i++)
-        if (column_index(c->rows.column[i]) == N_COLUMNS)
+        if (column_index(c->rows.column[i]) == CSV_COLUMNS)
             return text_fail(t, e,
                              "unknown column %s; did you mean %s? (trace.map reads other logs)",
                              text_quote(c->rows.column[i]).s,
-                             nearest_word(c->rows.column[i], columns, N_COLUMNS));
+                             nearest_word(c->rows.column[i], csv_columns, CSV_COLUMNS));
     return true;
 }
 
@@ -126,7 +109,7 @@ static bool prefix_block(const struct csv *c, uint32_t *block, struct err *e)
     static const char key[] = "prefix_block=";
     const char *s = c->rows.comment;
 
-    *block = PREFIX_BLOCK;
+    *block = CSV_PREFIX_BLOCK;
     if (!s)
         return true;
     s += strspn(s, " \t");
@@ -149,13 +132,13 @@ static void *open_csv(const char *path, const struct trace_env *env, struct trac
                       struct err *e)
 {
     struct csv *c = mem_alloc(sizeof(*c));
-    const char *names[N_COLUMNS];
+    const char *names[CSV_COLUMNS];
     uint32_t block;
 
     c->env = env;
     c->map = mem_strdup(params_str(env->params, trace_params, "trace", "map"));
     if (!read_map(c->map, names, e) ||
-        !rows_open(&c->rows, path, names, N_REQUIRED, N_COLUMNS, e)) {
+        !rows_open(&c->rows, path, names, CSV_REQUIRED, CSV_COLUMNS, e)) {
         mem_free(c->map);
         mem_free(c);
         return NULL;
@@ -164,11 +147,11 @@ static void *open_csv(const char *path, const struct trace_env *env, struct trac
         close_csv(c);
         return NULL;
     }
-    recorder_init(&c->rec, "csv", block);
+    recorder_init(&c->rec, CSV_HASH_SALT, block);
     *traits = (struct trace_traits){
-        .has_hashes = c->rows.at[HASHES] != ROWS_NONE || c->rows.at[SESSION] != ROWS_NONE,
-        .has_after = c->rows.at[AFTER] != ROWS_NONE,
-        .block_tokens = c->rows.at[HASHES] != ROWS_NONE ? block : 0,
+        .has_hashes = c->rows.at[CSV_HASHES] != ROWS_NONE || c->rows.at[CSV_SESSION] != ROWS_NONE,
+        .has_after = c->rows.at[CSV_AFTER] != ROWS_NONE,
+        .block_tokens = c->rows.at[CSV_HASHES] != ROWS_NONE ? block : 0,
     };
     return c;
 }
@@ -188,69 +171,69 @@ static bool count(const struct csv *c, size_t column, uint32_t min, uint32_t max
 {
     const char *cell = said(c, column);
 
-    return !cell || field_u32(&c->rows.text, columns[column], cell, min, max, out, e);
+    return !cell || field_u32(&c->rows.text, csv_columns[column], cell, min, max, out, e);
 }
 
 /* When it arrives: at a time, or after another row. */
 static bool read_time(struct csv *c, struct trace_rec *rec, struct err *e)
 {
     const struct text *t = &c->rows.text;
-    const char *arrival = rows_cell(&c->rows, ARRIVAL), *after = said(c, AFTER);
-    const char *delay = said(c, DELAY);
+    const char *arrival = rows_cell(&c->rows, CSV_ARRIVAL), *after = said(c, CSV_AFTER);
+    const char *delay = said(c, CSV_DELAY);
     ns_t at;
 
     if (!after) {
         if (delay)
             return text_fail(t, e, "column delay_s: %s without after; say which row it follows",
                              text_quote(delay).s);
-        return field_time(t, columns[ARRIVAL], arrival, TIME_S, &at, e) &&
-               record_arrival(&c->rec, t, columns[ARRIVAL], at, rec, e);
+        return field_time(t, csv_columns[CSV_ARRIVAL], arrival, TIME_S, &at, e) &&
+               record_arrival(&c->rec, t, csv_columns[CSV_ARRIVAL], at, rec, e);
     }
     if (*arrival)
         return text_fail(t, e, "column arrival_s: %s in a row with after; leave one of them empty",
                          text_quote(arrival).s);
-    if (!field_u64(t, columns[AFTER], after, 0, UINT64_MAX, &rec->after, e))
+    if (!field_u64(t, csv_columns[CSV_AFTER], after, 0, UINT64_MAX, &rec->after, e))
         return false;
     if (rec->after >= rec->seq)
         return text_fail(t, e,
                          "column after: %s is not an earlier row; this is data row %llu, "
                          "counted from 0",
                          text_quote(after).s, (unsigned long long)rec->seq);
-    return !delay || field_time(t, columns[DELAY], delay, TIME_S, &rec->delay_ns, e);
+    return !delay || field_time(t, csv_columns[CSV_DELAY], delay, TIME_S, &rec->delay_ns, e);
 }
 
 static bool read_hashes(struct csv *c, struct trace_rec *rec, struct err *e)
 {
-    char *ids = said(c, HASHES), *save = NULL;
+    char *ids = said(c, CSV_HASHES), *save = NULL;
 
     if (!ids)
         return true;
     for (char *id = strtok_r(ids, " ", &save); id; id = strtok_r(NULL, " ", &save)) {
         uint64_t v;
 
-        if (!field_u64(&c->rows.text, columns[HASHES], id, 0, UINT64_MAX, &v, e))
+        if (!field_u64(&c->rows.text, csv_columns[CSV_HASHES], id, 0, UINT64_MAX, &v, e))
             return false;
         record_block(&c->rec, v);
     }
-    return record_blocks(&c->rec, &c->rows.text, columns[HASHES], rec, e);
+    return record_blocks(&c->rec, &c->rows.text, csv_columns[CSV_HASHES], rec, e);
 }
 
 static bool read_row(struct csv *c, struct trace_rec *rec, struct err *e)
 {
     const struct text *t = &c->rows.text;
-    const char *tenant = said(c, TENANT), *slo_class = said(c, SLO_CLASS);
-    const char *priority = said(c, PRIORITY);
+    const char *tenant = said(c, CSV_TENANT), *slo_class = said(c, CSV_SLO_CLASS);
+    const char *priority = said(c, CSV_PRIORITY);
 
     if (!read_time(c, rec, e) ||
-        !field_u32(t, columns[PROMPT], rows_cell(&c->rows, PROMPT), 1, TOKENS_MAX,
+        !field_u32(t, csv_columns[CSV_PROMPT], rows_cell(&c->rows, CSV_PROMPT), 1, TOKENS_MAX,
                    &rec->prompt_tokens, e) ||
-        !field_u32(t, columns[OUTPUT], rows_cell(&c->rows, OUTPUT), 1, TOKENS_MAX,
+        !field_u32(t, csv_columns[CSV_OUTPUT], rows_cell(&c->rows, CSV_OUTPUT), 1, TOKENS_MAX,
                    &rec->output_tokens, e) ||
-        !count(c, MAX_TOKENS, 1, TOKENS_MAX, &rec->max_tokens, e) ||
-        !count(c, PREDICTED, 1, TOKENS_MAX, &rec->predicted_tokens, e) ||
-        !count(c, TURN, 0, TRACE_NO_TURN - 1, &rec->turn, e) ||
-        (priority && !field_i32(t, columns[PRIORITY], priority, &rec->priority, e)) ||
-        !record_session(t, columns[SESSION], said(c, SESSION), rec, e))
+        !count(c, CSV_MAX_TOKENS, 1, TOKENS_MAX, &rec->max_tokens, e) ||
+        !count(c, CSV_PREDICTED, 1, TOKENS_MAX, &rec->predicted_tokens, e) ||
+        !count(c, CSV_TURN, 0, TRACE_NO_TURN - 1, &rec->turn, e) ||
+        (priority && !field_i32(t, csv_columns[CSV_PRIORITY], priority, &rec->priority, e)) ||
+        !record_session(t, csv_columns[CSV_SESSION], said(c, CSV_SESSION), rec, e))
         return false;
     if (tenant)
         rec->tenant = names_id(c->env->tenants, tenant);

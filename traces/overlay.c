@@ -5,17 +5,16 @@
  * Records of one session get one tenant and one class: those are drawn from the session's name, not
  * from the stream. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "sim/hash.h"
-#include "sim/rng.h"
+#include "traces/dist.h"
+#include "traces/record.h"
 #include "traces/registry.h"
 #include "traces/wrap.h"
 
 #define DEFAULT_TENANT "default"
-#define SALT_PREFIX UINT64_C(0x7072656669786573)
 
 /* One overlay's source of chance. */
 struct chance {
@@ -28,7 +27,7 @@ struct overlay {
     struct names *tenants; /* the run's */
 
     uint32_t n_tenants;
-    double *below; /* owned: below[i] = probability of tenants 0..i */
+    double *share; /* owned: share[i] = probability of tenants 0..i */
     struct chance by_tenant;
 
     uint32_t n_groups, prefix_tokens;
@@ -59,31 +58,17 @@ static double chance_unit(struct chance *c, const struct trace_rec *rec)
 /* Zipf: tenant i in proportion to 1 / (i + 1)^skew. */
 static void tenants_init(struct overlay *o, const struct trace_env *env, double skew)
 {
-    double sum = 0;
-
-    o->below = mem_alloc(o->n_tenants * sizeof(*o->below));
-    for (uint32_t i = 0; i < o->n_tenants; i++)
-        o->below[i] = sum += pow(i + 1.0, -skew);
-    for (uint32_t i = 0; i < o->n_tenants; i++)
-        o->below[i] /= sum;
+    o->share = mem_alloc(o->n_tenants * sizeof(*o->share));
+    zipf_fill(o->share, o->n_tenants, skew);
     chance_init(&o->by_tenant, env->seed, "trace.tenants");
 }
 
 static uint32_t draw_tenant(struct overlay *o, const struct trace_rec *rec)
 {
-    double u = chance_unit(&o->by_tenant, rec);
-    uint32_t low = 0, high = o->n_tenants - 1;
-    char name[16];
+    size_t i = zipf_pick(o->share, o->n_tenants, chance_unit(&o->by_tenant, rec));
+    char name[24];
 
-    while (low < high) {
-        uint32_t mid = low + (high - low) / 2;
-
-        if (u < o->below[mid])
-            high = mid;
-        else
-            low = mid + 1;
-    }
-    snprintf(name, sizeof(name), "t%" PRIu32, low);
+    snprintf(name, sizeof(name), "t%zu", i);
     return names_id(o->tenants, name);
 }
 
@@ -93,15 +78,9 @@ static uint32_t draw_tenant(struct overlay *o, const struct trace_rec *rec)
 static void set_prefix(struct overlay *o, struct trace_rec *rec)
 {
     uint64_t group = rng_below(&o->by_group, o->n_groups);
-    uint32_t shared = MIN(o->prefix_tokens, rec->prompt_tokens - 1);
 
-    if (rec->n_segments > 0 || rec->failed || shared == 0)
-        return;
-    o->segment[0] = (struct segment){.stream = hash_mix(SALT_PREFIX, group), .tokens = shared};
-    o->segment[1] = (struct segment){.stream = content_private_stream(rec->seq),
-                                     .tokens = rec->prompt_tokens - shared};
-    rec->segment = o->segment;
-    rec->n_segments = 2;
+    if (rec->n_segments == 0 && !rec->failed)
+        record_prefix(rec, o->segment, group, o->prefix_tokens, content_private_stream(rec->seq));
 }
 
 /* ---- classes ---- */
@@ -162,7 +141,7 @@ static void close_overlay(void *self)
     struct overlay *o = self;
 
     o->in.ops->close(o->in.self);
-    mem_free(o->below);
+    mem_free(o->share);
     mem_free(o->class_id);
     mem_free(o);
 }
@@ -204,7 +183,7 @@ bool overlay_wrap(struct trace_source *s, const struct trace_env *env, struct er
         tenants_init(o, env, a.skew);
     rng_init(&o->by_group, env->seed, "trace.prefix_groups");
     if (a.classes[0] != '\0' && !classes_init(o, env, a.classes, e)) {
-        mem_free(o->below);
+        mem_free(o->share);
         mem_free(o->class_id);
         mem_free(o);
         return false;
@@ -216,7 +195,8 @@ bool overlay_wrap(struct trace_source *s, const struct trace_env *env, struct er
     return true;
 }
 
-void trace_synthetic(const struct trace_env *env, char *out, size_t size)
+void trace_synthetic(const struct trace_env *env, const struct trace_source *s, char *out,
+                     size_t size)
 {
     struct asked a = read_params(env->params);
     char tenants[64] = "", groups[64] = "", classes[160] = "";
@@ -234,4 +214,7 @@ void trace_synthetic(const struct trace_env *env, char *out, size_t size)
     snprintf(out, size, "%s%s%s%s", tenants, groups, classes, ticks);
     if (out[0] != '\0')
         snprintf(out + strlen(out), size - strlen(out), "seed %" PRIu64, env->seed);
+    if (s->traits.made_up[0] != '\0')
+        snprintf(out + strlen(out), size - strlen(out), "%s%s", out[0] != '\0' ? "; " : "",
+                 s->traits.made_up);
 }

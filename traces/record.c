@@ -5,6 +5,8 @@
 
 #include "sim/hash.h"
 
+#define SALT_PREFIX UINT64_C(0x7072656669786573)
+
 void recorder_init(struct recorder *r, const char *format, uint32_t block_tokens)
 {
     *r = (struct recorder){.salt = hash_str(format), .block_tokens = block_tokens};
@@ -81,4 +83,17 @@ bool record_blocks(struct recorder *r, const struct text *t, const char *name,
     rec->segment = r->segment;
     rec->n_segments = (uint32_t)r->n_segments;
     return true;
+}
+
+void record_prefix(struct trace_rec *rec, struct segment segment[2], uint64_t group,
+                   uint32_t tokens, uint64_t rest)
+{
+    uint32_t shared = MIN(tokens, rec->prompt_tokens - 1);
+
+    if (shared == 0)
+        return;
+    segment[0] = (struct segment){.stream = hash_mix(SALT_PREFIX, group), .tokens = shared};
+    segment[1] = (struct segment){.stream = rest, .tokens = rec->prompt_tokens - shared};
+    rec->segment = segment;
+    rec->n_segments = 2;
 }

@@ -37,4 +37,9 @@ void record_block(struct recorder *r, uint64_t id);
 bool record_blocks(struct recorder *r, const struct text *t, const char *name,
                    struct trace_rec *rec, struct err *e) NODISCARD;
 
+/* The prompt begins with the `tokens` of a prefix that all of `group` share, at most all of it but
+ * one; the rest is in stream `rest` from 0 on. Nothing happens where that leaves no prefix. */
+void record_prefix(struct trace_rec *rec, struct segment segment[2], uint64_t group,
+                   uint32_t tokens, uint64_t rest);
+
 #endif

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "sim/nearest.h"
+#include "traces/generate.h"
+#include "traces/spec.h"
 #include "traces/text.h"
 #include "traces/wrap.h"
 
@@ -110,6 +112,11 @@ static const struct trace_ops *choose(const char *path, const char *format,
 {
     const struct trace_ops *ops;
 
+    if (spec_is(path)) {
+        if (format)
+            err_set(e, "trace_format: %s is not a file and has no format; leave it out", path);
+        return format ? NULL : &trace_generate;
+    }
     if (!format && *params_str(env->params, trace_params, "trace", "map"))
         format = "csv"; /* only it reads mapped columns */
     if (!format)

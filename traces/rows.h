@@ -6,7 +6,7 @@
 #include "traces/text.h"
 
 #define ROWS_NONE SIZE_MAX
-#define ROWS_NAMES_MAX 16u
+#define ROWS_NAMES_MAX 32u
 
 struct rows {
     struct text text;

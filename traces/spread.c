@@ -1,17 +1,8 @@
 /* spread.c: trace.spread_ticks (wrap.h). Mooncake's arrivals step by 3 s, with some ten records at
  * each; replayed as they are, they come in bursts that the service never saw. */
-#include <string.h>
-
+#include "traces/held.h"
 #include "traces/registry.h"
 #include "traces/wrap.h"
-
-/* A copy of a record with what its pointers point to. */
-struct held {
-    struct trace_rec rec;
-    struct segment *segment; /* owned */
-    size_t segment_cap;
-    char session[TRACE_SESSION_MAX + 1];
-};
 
 /* held[0..n) are the records of one tick; if `peeked`, held[n] is the first of the next one. */
 struct spread {
@@ -31,24 +22,11 @@ static bool is_timed(const struct trace_rec *rec)
 
 static void hold(struct spread *s, size_t i, const struct trace_rec *rec)
 {
-    struct held *h;
-
     if (i == s->n_made) {
         s->held = mem_reserve(s->held, &s->cap, i + 1, sizeof(*s->held));
         s->held[s->n_made++] = (struct held){0};
     }
-    h = &s->held[i];
-    h->rec = *rec;
-    if (rec->n_segments > 0) {
-        h->segment = mem_reserve(h->segment, &h->segment_cap, rec->n_segments, sizeof(*h->segment));
-        memcpy(h->segment, rec->segment, rec->n_segments * sizeof(*h->segment));
-    }
-    if (rec->session) {
-        size_t len = strlen(rec->session);
-
-        CHECK(len <= TRACE_SESSION_MAX, "trace: a session's name fits", "%zu bytes", len);
-        memcpy(h->session, rec->session, len + 1);
-    }
+    held_set(&s->held[i], rec);
 }
 
 /* Reads the next tick and one record beyond it. */
@@ -104,10 +82,7 @@ static enum trace_status next(void *self, struct trace_rec *rec, struct err *e)
             return st;
     }
     h = &s->held[s->given++];
-    *rec = h->rec;
-    rec->segment = h->segment;
-    if (rec->session)
-        rec->session = h->session;
+    *rec = held_get(h);
     if (is_timed(rec))
         rec->arrival_at = ns_add(s->tick_at, share(s->gap_ns, s->timed_given++, s->n_timed));
     return TRACE_REC;
@@ -119,7 +94,7 @@ static void close_spread(void *self)
 
     s->in.ops->close(s->in.self);
     for (size_t i = 0; i < s->n_made; i++)
-        mem_free(s->held[i].segment);
+        held_release(&s->held[i]);
     mem_free(s->held);
     mem_free(s);
 }

@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -241,6 +243,28 @@ bool field_i32(const struct text *t, const char *name, const char *token, int32_
     if (!field_u64(t, name, token + minus, 0, INT32_MAX, &v, e))
         return false;
     *out = minus ? -(int32_t)v : (int32_t)v;
+    return true;
+}
+
+bool parse_real(const char *token, double *out)
+{
+    char *end;
+
+    if (token[0] == '\0' || token[strspn(token, "0123456789.eE+-")] != '\0')
+        return false;
+    *out = strtod(token, &end);
+    return *end == '\0' && isfinite(*out);
+}
+
+bool field_real(const struct text *t, const char *name, const char *token, double min, double max,
+                double *out, struct err *e)
+{
+    if (!parse_real(token, out))
+        return text_fail(t, e, "%s %s: %s is not a number; write a decimal number", t->noun, name,
+                         text_quote(token).s);
+    if (*out < min || *out > max)
+        return text_fail(t, e, "%s %s: %s is out of range; %g to %g is allowed", t->noun, name,
+                         text_quote(token).s, min, max);
     return true;
 }
 

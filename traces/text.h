@@ -47,6 +47,9 @@ struct text_quoted {
 };
 struct text_quoted text_quote(const char *token);
 
+/* A whole token as a finite number: "12", "-0.5", "5e-05"; no blanks, no hexadecimal, no words. */
+bool parse_real(const char *token, double *out) NODISCARD;
+
 /* ---- fields ---- */
 
 /* Digits only, min..max. */
@@ -54,6 +57,9 @@ bool field_u32(const struct text *t, const char *name, const char *token, uint32
                uint32_t max, uint32_t *out, struct err *e) NODISCARD;
 bool field_u64(const struct text *t, const char *name, const char *token, uint64_t min,
                uint64_t max, uint64_t *out, struct err *e) NODISCARD;
+/* A number that is no time: digits, point, exponent; min..max. */
+bool field_real(const struct text *t, const char *name, const char *token, double min, double max,
+                double *out, struct err *e) NODISCARD;
 /* A minus sign is allowed. */
 bool field_i32(const struct text *t, const char *name, const char *token, int32_t *out,
                struct err *e) NODISCARD;

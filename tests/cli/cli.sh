@@ -79,7 +79,9 @@ bad '--json takes no value' run --json=1
 bad 'unexpected argument ok.csv' run ok.csv
 bad 'there is no trace' run
 bad 'give KEY=VALUE' "${run[@]}" --set seed
-bad 'this version has not got --profile' "${run[@]}" --profile x
+bad 'this version has not got --replay and --run' "${run[@]}" --replay x
+bad 'profile: x: No such file or directory; give the folder of a profile' "${run[@]}" --profile x
+bad 'holds no meta.yaml; give the folder of a profile' "${run[@]}" --profile .
 bad 'unknown kind schedulrs; the nearest is schedulers' list schedulrs
 bad 'unknown option --cvs; the nearest is --csv' report --cvs t.db
 good 'Usage: tandem run' run --help
@@ -97,7 +99,7 @@ bad 'max_num_seqs: "x" is not a whole number' "${run[@]}" --set max_num_seqs=x
 bad 'seed: "x" is not a whole number' "${run[@]}" --seed x
 bad 'block_size: 0 is out of range' "${run[@]}" --set block_size=0
 bad 'scheduler: unknown value "fsfc"; the nearest is fcfs' "${run[@]}" --scheduler fsfc
-bad 'this version has not got "sglang"; it has vllm-0.19' "${run[@]}" --set engine=sglang
+bad 'this version has not got "fp8"; it has bfloat16' "${run[@]}" --set dtype=fp8
 bad 'the nearest is "llama-3.1-8b"' "${run[@]}" --model llama-3.1-8
 bad 'h20' "${run[@]}" --gpu h20
 bad 'nothere.json' "${run[@]}" --model ./nothere.json
@@ -180,7 +182,7 @@ mkfifo hold
 sqlite3 t.db <hold >/dev/null 2>&1 &
 holder=$!
 exec 3>hold
-echo 'BEGIN IMMEDIATE;' >&3
+printf '.timeout 5000\nBEGIN IMMEDIATE;\n' >&3 # the probes below take the lock for a moment, too
 for _ in {1..100}; do
     sqlite3 t.db 'BEGIN IMMEDIATE' >/dev/null 2>&1 || break
     sleep 0.05

@@ -213,11 +213,11 @@ static const struct {
     {"{\"scheduler\":\"fastserve\"}", "scheduler: this version has not got \"fastserve\"; it has"},
     {"{\"kv_admission\":\"lightlm\"}", "kv_admission: unknown value \"lightlm\"; the nearest is "
                                        "lightllm"},
-    {"{\"engine\":\"sglang\"}", "engine: this version has not got \"sglang\""},
-    {"{\"backend\":\"table\"}", "backend: this version has not got \"table\""},
+    {"{\"engine\":\"sglan\"}", "engine: unknown value \"sglan\"; the nearest is sglang"},
+    {"{\"backend\":\"replay\"}", "backend: this version has not got \"replay\""},
     {"{\"dtype\":\"fp8\"}", "dtype: this version has not got \"fp8\"; it has bfloat16"},
     {"{\"leap\":true}", "leap: this version has not got this key"},
-    {"{\"profile\":\"x\"}", "profile: this version has not got this key"},
+    {"{\"data_parallel_size\":2}", "data_parallel_size: this version has not got this key"},
     {"{\"kv\":{\"id\":\"full\",\"budget\":0.2}}", "kv.budget: this version has not got this key"},
 };
 
@@ -517,7 +517,7 @@ static const struct {
     {"{\"scheduler\":\"vtc\",\"vtc.predict\":true}", "vtc.predict: there is no predictor"},
     {"{\"scheduler\":\"vtc\",\"vtc.predict\":true,\"predictor\":\"oracle\"}", NULL},
     {"{\"trace\":\"\"}", "run: there is no trace"},
-    {"{\"trace\":\"generate:poisson,n=5\"}", "this version has not got generators"},
+    {"{\"trace\":\"generate:poison,n=5\"}", "unknown generator; did you mean poisson?"},
     {"{\"trace\":\"/nonexistent/t.csv\"}", "/nonexistent/t.csv: cannot be read"},
 };
 

@@ -249,12 +249,13 @@ static const struct {
 START_TEST(what_is_synthetic)
 {
     struct trace_world w;
-    char out[320];
+    const struct trace_source none = {0};
+    char out[TRACE_SYNTHETIC_MAX];
 
     trace_world_init(&w);
     trace_world_set(&w, synthetic[_i].settings);
     w.env.seed = 3;
-    trace_synthetic(&w.env, out, sizeof(out));
+    trace_synthetic(&w.env, &none, out, sizeof(out));
     ck_assert_str_eq(out, synthetic[_i].expect);
     trace_world_release(&w);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const struct {
@@ -92,6 +93,55 @@ START_TEST(test_file)
 }
 END_TEST
 
+static void write_in(const char *folder, const char *name, const char *text)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void hash_folder(const char *folder, char hex[SHA256_HEX])
+{
+    struct err e = {0};
+    ck_assert_msg(sha256_path(folder, hex, &e), "%s", e.text);
+}
+
+/* A folder's hash follows every name and every byte in it, and nothing else. */
+START_TEST(test_folder)
+{
+    char folder[] = "/tmp/tandem-sha256-XXXXXX", below[64], hex[5][SHA256_HEX];
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(below, sizeof below, "%s/below", folder);
+    ck_assert_int_eq(mkdir(below, 0700), 0);
+    write_in(folder, "b", "1");
+    write_in(below, "a", "2");
+    hash_folder(folder, hex[0]);
+    write_in(below, "a", "3");
+    hash_folder(folder, hex[1]);
+    write_in(below, "c", "");
+    hash_folder(folder, hex[2]);
+    hash_folder(below, hex[3]);
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < i; j++)
+            ck_assert_str_ne(hex[i], hex[j]);
+    char path[96];
+    snprintf(path, sizeof path, "%s/c", below);
+    unlink(path);
+    write_in(below, "a", "2");
+    hash_folder(folder, hex[4]);
+    ck_assert_str_eq(hex[4], hex[0]);
+    snprintf(path, sizeof path, "%s/a", below);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/b", folder);
+    unlink(path);
+    rmdir(below);
+    rmdir(folder);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("sha256");
@@ -99,6 +149,7 @@ int main(void)
     tcase_add_test(tc, test_million_in_pieces);
     tcase_add_test(tc, test_lengths_around_the_padding);
     tcase_add_test(tc, test_file);
+    tcase_add_test(tc, test_folder);
     Suite *suite = suite_create("sha256");
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);

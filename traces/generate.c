@@ -1,0 +1,288 @@
+/* generate.c: traces that are made up: arrivals, lengths, tenants, shared prefixes and sessions,
+ * each drawn from a random stream of its own, so that a change to one leaves the others' draws as
+ * they were. */
+#include "traces/generate.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "traces/arrivals.h"
+#include "traces/dialogue.h"
+#include "traces/record.h"
+#include "traces/spec.h"
+
+#define N_DEFAULT 1000u
+
+struct generate {
+    const struct generator *of;
+    struct params params; /* what the SPEC sets */
+    struct names *tenants;
+    uint64_t seed, n, n_given; /* n: records to give */
+    ns_t end_at;               /* of arrivals */
+    struct arrivals arrivals;
+    struct dist prompt, output;
+    gsl_rng *by_prompt, *by_output;
+    double *share; /* owned: zipf_fill of the tenants */
+    size_t n_tenants;
+    uint64_t n_groups;
+    uint32_t prefix_tokens;
+    struct rng by_tenant, by_group;
+    struct segment segment[2];
+
+    bool talks; /* multiturn, agent */
+    struct agent agent;
+    struct dialogue dialogue;
+    ns_t next_at; /* talks: when the next session begins */
+};
+
+static double number(const struct generate *g, const char *key)
+{
+    return params_num(&g->params, spec_params, SPEC_OWNER, key);
+}
+
+static bool is_true(const struct generate *g, const char *key)
+{
+    return params_bool(&g->params, spec_params, SPEC_OWNER, key);
+}
+
+static const char *string(const struct generate *g, const char *key)
+{
+    return params_str(&g->params, spec_params, SPEC_OWNER, key);
+}
+
+static bool named(const struct generate *g, const char *name)
+{
+    return strcmp(g->of->name, name) == 0;
+}
+
+/* ---- opening ---- */
+
+static bool read_dist(const struct generate *g, const char *key, const char *column,
+                      struct dist *out, struct err *e)
+{
+    char where[64];
+
+    snprintf(where, sizeof(where), SPEC_PREFIX "%s: %s", g->of->name, key);
+    return dist_parse(out, where, string(g, key), column, e);
+}
+
+static enum process process_of(const struct generate *g)
+{
+    static const struct {
+        const char *name;
+        enum process process;
+    } by_name[] = {{"gamma", PROCESS_GAMMA},
+                   {"weibull", PROCESS_WEIBULL},
+                   {"onoff", PROCESS_ONOFF},
+                   {"burstgpt", PROCESS_DAILY}};
+
+    for (size_t i = 0; i < ARRAY_LEN(by_name); i++)
+        if (named(g, by_name[i].name))
+            return by_name[i].process;
+    return PROCESS_POISSON;
+}
+
+static bool open_arrivals(struct generate *g, struct err *e)
+{
+    struct arrivals_config c = {.process = process_of(g),
+                                .rate_per_s = number(g, "rate"),
+                                .shape = number(g, "shape"),
+                                .cv = number(g, "cv"),
+                                .on_s = number(g, "on"),
+                                .off_s = number(g, "off"),
+                                .idle = number(g, "idle"),
+                                .start_hour = number(g, "start_hour"),
+                                .follow_hours = is_true(g, "hours"),
+                                .follow_days = is_true(g, "days")};
+
+    if (!isnan(c.shape) && params_find(&g->params, SPEC_OWNER ".cv"))
+        return err_set(e, SPEC_PREFIX "%s: cv and shape say the same; give one of them",
+                       g->of->name);
+    arrivals_init(&g->arrivals, &c, g->seed, "generate.arrivals");
+    return true;
+}
+
+static bool open_talks(struct generate *g, struct err *e)
+{
+    struct dialogue_config *c = &g->dialogue.c;
+
+    c->follow = is_true(g, "after");
+    c->max_context = (uint32_t)number(g, "max_context");
+    c->prefix_tokens = g->n_groups > 0 ? g->prefix_tokens : 0;
+    c->prompt = &g->prompt;
+    c->output = &g->output;
+    g->talks = true;
+    dialogue_init(&g->dialogue, g->seed);
+    if (named(g, "agent")) {
+        c->agent = &g->agent;
+        return agent_open(&g->agent, string(g, "agent"), string(g, "calls"), e);
+    }
+    return read_dist(g, "turns", "turns", &c->turns, e) &&
+           read_dist(g, "think", "think_s", &c->think, e);
+}
+
+static void set_extent(struct generate *g)
+{
+    double n = number(g, "n"), duration_s = number(g, "duration");
+
+    g->n = !isnan(n) ? (uint64_t)n : isnan(duration_s) ? N_DEFAULT : UINT64_MAX;
+    g->end_at = isnan(duration_s) ? NS_NEVER : ns_from_s(duration_s);
+}
+
+static void set_tenants(struct generate *g)
+{
+    g->n_tenants = (size_t)number(g, "tenants");
+    g->share = mem_alloc(g->n_tenants * sizeof(*g->share));
+    zipf_fill(g->share, g->n_tenants, number(g, "tenant_skew"));
+    rng_init(&g->by_tenant, g->seed, "generate.tenants");
+    g->n_groups = (uint64_t)number(g, "prefix_groups");
+    g->prefix_tokens = (uint32_t)number(g, "prefix_tokens");
+    rng_init(&g->by_group, g->seed, "generate.prefix_groups");
+}
+
+static bool open_parts(struct generate *g, const struct trace_env *env, struct err *e)
+{
+    double seed = number(g, "seed");
+
+    g->seed = isnan(seed) ? env->seed : (uint64_t)seed;
+    g->tenants = env->tenants;
+    set_extent(g);
+    set_tenants(g);
+    if (!open_arrivals(g, e))
+        return false;
+    g->by_prompt = rng_gsl(g->seed, "generate.prompt");
+    g->by_output = rng_gsl(g->seed, "generate.output");
+    if (!read_dist(g, "prompt", "num_prefill_tokens", &g->prompt, e) ||
+        !read_dist(g, "output", "num_decode_tokens", &g->output, e))
+        return false;
+    if (!named(g, "multiturn") && !named(g, "agent"))
+        return true;
+    if (!open_talks(g, e))
+        return false;
+    g->next_at = ns_from_s(arrivals_next(&g->arrivals));
+    return true;
+}
+
+/* What was never opened is zero, and so released. */
+static void close_generate(void *self)
+{
+    struct generate *g = self;
+
+    if (g->talks) {
+        dialogue_release(&g->dialogue);
+        agent_release(&g->agent);
+    }
+    dist_release(&g->prompt);
+    dist_release(&g->output);
+    arrivals_release(&g->arrivals);
+    gsl_rng_free(g->by_prompt);
+    gsl_rng_free(g->by_output);
+    mem_free(g->share);
+    params_release(&g->params);
+    mem_free(g);
+}
+
+static void *open_generate(const char *spec, const struct trace_env *env,
+                           struct trace_traits *traits, struct err *e)
+{
+    struct generate *g = mem_alloc(sizeof(*g));
+
+    params_init(&g->params);
+    g->of = spec_parse(spec, &g->params, e);
+    if (!g->of || !open_parts(g, env, e)) {
+        close_generate(g);
+        return NULL;
+    }
+    *traits = (struct trace_traits){.has_hashes = g->talks || g->n_groups > 0,
+                                    .has_after = g->talks && g->dialogue.c.follow};
+    snprintf(traits->made_up, sizeof(traits->made_up), "generate:%s seed %" PRIu64, g->of->name,
+             g->seed);
+    return g;
+}
+
+/* ---- records ---- */
+
+static uint32_t draw_tenant(struct generate *g)
+{
+    size_t i = zipf_pick(g->share, g->n_tenants, rng_unit(&g->by_tenant));
+    char name[24];
+
+    if (g->n_tenants == 1)
+        return NAMES_NONE;
+    snprintf(name, sizeof(name), "t%zu", i);
+    return names_id(g->tenants, name);
+}
+
+static uint64_t draw_group(struct generate *g)
+{
+    return g->n_groups > 0 ? rng_below(&g->by_group, g->n_groups) : 0;
+}
+
+static enum trace_status next_request(struct generate *g, struct trace_rec *rec)
+{
+    ns_t at = ns_from_s(arrivals_next(&g->arrivals));
+
+    if (at >= g->end_at)
+        return TRACE_END;
+    *rec = (struct trace_rec){.arrival_at = at,
+                              .after = TRACE_NO_PARENT,
+                              .prompt_tokens = dist_count(&g->prompt, g->by_prompt, 1, TOKENS_MAX),
+                              .output_tokens = dist_count(&g->output, g->by_output, 1, TOKENS_MAX),
+                              .tenant = draw_tenant(g),
+                              .slo_class = NAMES_NONE,
+                              .turn = TRACE_NO_TURN};
+    if (g->n_groups > 0)
+        record_prefix(rec, g->segment, draw_group(g), g->prefix_tokens,
+                      content_private_stream(g->n_given));
+    return TRACE_REC;
+}
+
+/* When the next session begins; NS_NEVER: none does. */
+static ns_t begins_at(const struct generate *g)
+{
+    return g->next_at < g->end_at ? g->next_at : NS_NEVER;
+}
+
+static enum trace_status next_turn(struct generate *g, struct trace_rec *rec)
+{
+    do {
+        while (!dialogue_goes_on(&g->dialogue, begins_at(g))) {
+            struct dialogue_start start = {.at = begins_at(g)};
+
+            if (start.at == NS_NEVER)
+                return TRACE_END;
+            start.tenant = draw_tenant(g);
+            start.group = draw_group(g);
+            dialogue_begin(&g->dialogue, &start);
+            g->next_at = ns_from_s(arrivals_next(&g->arrivals));
+        }
+    } while (!dialogue_next(&g->dialogue, g->n_given, rec));
+    return TRACE_REC;
+}
+
+static enum trace_status next(void *self, struct trace_rec *rec, struct err *e)
+{
+    struct generate *g = self;
+    enum trace_status st;
+
+    (void)e;
+    if (g->n_given == g->n)
+        return TRACE_END;
+    st = g->talks ? next_turn(g, rec) : next_request(g, rec);
+    if (st != TRACE_REC)
+        return st;
+    rec->seq = g->n_given++;
+    rec->line = g->n_given;
+    return TRACE_REC;
+}
+
+const struct trace_ops trace_generate = {
+    .name = SPEC_OWNER,
+    .doc = "made up: generate:NAME,key=value,...",
+    .source = "traces/spec.c",
+    .open = open_generate,
+    .next = next,
+    .close = close_generate,
+};
