@@ -39,7 +39,7 @@ static bool read_run(struct measured *m, sqlite3 *db, const char *path, int64_t 
 static double between_ms(sqlite3_stmt *q, int from, int to, double n)
 {
     if (sqlite3_column_type(q, from) == SQLITE_NULL || sqlite3_column_type(q, to) == SQLITE_NULL)
-        return NAN;
+        return (double)NAN;
     return (double)(sqlite3_column_int64(q, to) - sqlite3_column_int64(q, from)) /
            (double)NS_PER_MS / n;
 }

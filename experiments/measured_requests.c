@@ -23,7 +23,7 @@ struct measured_request *measured_add(struct measured *m)
     struct measured_request *r = &m->request[m->n];
     *r = (struct measured_request){.seq = m->n, .row = m->n, .arrived_at = -1};
     for (size_t i = 0; i < N_LATENCIES; i++)
-        r->ms[i] = NAN;
+        r->ms[i] = (double)NAN;
     m->n++;
     return r;
 }

@@ -79,7 +79,8 @@ static double error_percent(double measured, double simulated)
 {
     if (measured == simulated)
         return 0;
-    return measured == 0 ? copysign(INFINITY, simulated) : 100 * (simulated - measured) / measured;
+    return measured == 0 ? copysign((double)INFINITY, simulated)
+                         : 100 * (simulated - measured) / measured;
 }
 
 static struct figure figure(const char *metric, const char *point, double measured,
@@ -98,7 +99,7 @@ static double measured_ms(const struct pair *p, enum latency l)
     const struct measured_request *q = p->measured;
     uint32_t n = q->output_tokens ? q->output_tokens : p->output_tokens;
     if (!q->finished || (l == LATENCY_TPOT && n < 2))
-        return NAN;
+        return (double)NAN;
     if (l == LATENCY_TPOT && isnan(q->ms[l]))
         return (q->ms[LATENCY_E2E] - q->ms[LATENCY_TTFT]) / (n - 1);
     return q->ms[l];
@@ -107,7 +108,7 @@ static double measured_ms(const struct pair *p, enum latency l)
 static double simulated_ms(const struct pair *p, enum latency l)
 {
     if (!p->finished || (l == LATENCY_TPOT && p->output_tokens < 2))
-        return NAN;
+        return (double)NAN;
     ns_t ttft = p->first_token_at - p->arrived_at, e2e = p->done_at - p->arrived_at;
     double ms = (double)(l == LATENCY_TTFT ? ttft : e2e) / (double)NS_PER_MS;
     return l == LATENCY_TPOT ? (double)(e2e - ttft) / (double)NS_PER_MS / (p->output_tokens - 1)
@@ -165,7 +166,7 @@ static void add_totals(struct totals *t, double arrived_ms, double e2e_ms, const
 /* From the first arrival to the last finish, of both. */
 static void compare_rates(struct comparison *c, const struct pairs *p, size_t first)
 {
-    struct totals m = {.first_ms = INFINITY}, s = {.first_ms = INFINITY};
+    struct totals m = {.first_ms = (double)INFINITY}, s = {.first_ms = (double)INFINITY};
     for (size_t i = first; i < p->n; i++) {
         const struct pair *q = &p->pair[i];
         double at_ms = (double)q->arrived_at / (double)NS_PER_MS;
