@@ -30,7 +30,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     (void)arg;
     switch (key) {
     case ARGP_KEY_INIT:
-        state->child_inputs[0] = &in->run;
+        state->child_inputs[0] = in ? &in->run : NULL; /* no input: only help is wanted */
         return 0;
     case OPT_REPLAY:
     case OPT_RUN:

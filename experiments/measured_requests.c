@@ -215,7 +215,7 @@ static bool read_row(struct measured *m, struct reader *r, struct err *e)
     /* The last thing that is told of a request. */
     static const enum latency last[] = {LATENCY_E2E, LATENCY_TTFT, LATENCY_TPOT};
     size_t i = 0;
-    while (!m->has[last[i]])
+    while (i + 1 < ARRAY_LEN(last) && !m->has[last[i]])
         i++;
     q->finished = !isnan(q->ms[last[i]]);
     q->tenant = tenant ? arena_strdup(&m->strings, tenant) : NULL;

@@ -113,7 +113,7 @@ static bool read_numbers(struct dist *d, const char *where, const char *text, ch
     int n = 0;
 
     for (char *word; (word = strsep(&rest, ":")) != NULL; n++)
-        if (n == kinds[d->kind].n_numbers || !parse_real(word, out[n]))
+        if (n >= MIN(kinds[d->kind].n_numbers, (int)ARRAY_LEN(out)) || !parse_real(word, out[n]))
             return err_set(e, "%s: %.200s: \"%.40s\" does not belong there; write %s", where, text,
                            word, form);
     if (n < kinds[d->kind].n_numbers)

@@ -215,7 +215,7 @@ static const struct {
                                        "lightllm"},
     {"{\"engine\":\"sglan\"}", "engine: unknown value \"sglan\"; the nearest is sglang"},
     {"{\"backend\":\"replay\"}", "backend: this version has not got \"replay\""},
-    {"{\"dtype\":\"fp8\"}", "dtype: this version has not got \"fp8\"; it has bfloat16"},
+    {"{\"dtype\":\"fp9\"}", "dtype: unknown value \"fp9\"; the nearest is fp8"},
     {"{\"leap\":true}", "leap: this version has not got this key"},
     {"{\"data_parallel_size\":2}", "data_parallel_size: this version has not got this key"},
     {"{\"kv\":{\"id\":\"full\",\"budget\":0.2}}", "kv.budget: this version has not got this key"},
