@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-static const struct profile_format *const formats[] = {&profile_llmservingsim};
+static const struct profile_format *const formats[] = {&profile_llmservingsim,
+                                                       &profile_aiconfigurator};
 
 static const char *const op_names[N_OPS] = {
     [OP_EMBEDDING] = "embedding",
@@ -35,7 +36,8 @@ static const struct profile_format *format_of(const char *path, struct err *e)
         if (n < (int)sizeof(mark) && stat(mark, &st) == 0)
             return formats[i];
     }
-    err_set(e, "%s: holds no %s; give the folder of a profile", path, formats[0]->mark);
+    err_set(e, "%s: holds no %s and no %s; give the folder of a profile", path, formats[0]->mark,
+            formats[1]->mark);
     return NULL;
 }
 
@@ -47,10 +49,10 @@ bool profile_names(const char *path, struct profile_names *out, struct err *e)
     return f && f->names(path, out, e);
 }
 
-bool profile_open(struct profile *p, struct arena *a, const char *path, uint32_t tp, struct err *e)
+bool profile_open(struct profile *p, struct arena *a, const struct backend_env *env, struct err *e)
 {
-    const struct profile_format *f = format_of(path, e);
+    const struct profile_format *f = format_of(env->profile, e);
 
     *p = (struct profile){.experts_split = 1};
-    return f && f->open(p, a, path, tp, e);
+    return f && f->open(p, a, env, e);
 }

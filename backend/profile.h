@@ -7,7 +7,7 @@
 #define BACKEND_PROFILE_H
 
 #include "backend/lattice.h"
-#include "sim/model.h"
+#include "sim/backend.h"
 
 /* Operators by what their time depends on: tokens of the step, or sequences in it. */
 enum profile_op {
@@ -34,6 +34,8 @@ struct profile {
     struct lattice mixed;   /* both: (chunk tokens, n_decode, history, mean context); empty: never
                                measured in one call */
     struct lattice experts; /* all experts of a layer: (tokens, experts reached) */
+    struct curve moe;       /* the same by tokens alone; n == 0: in `experts`, if at all */
+    struct curve reduce;    /* one all-reduce of a step's tokens; n == 0: the GPU's link says */
     uint32_t experts_split; /* GPUs that share what `experts` was measured for */
     /* Decodes of unequal context in one attention call: its time over that of the call in which all
      * have their mean context. Both flat; root NULL: not measured. */
@@ -42,7 +44,7 @@ struct profile {
     char text[192];             /* what it is, for the run's note */
 };
 
-/* What a profile says it was measured on: names that the presets know, or not. */
+/* What a profile says it was measured on: names that the presets know, or not; "": anything. */
 struct profile_names {
     char model[128], gpu[128];
     char dtype[16]; /* of `dtype` in the configuration */
@@ -50,17 +52,17 @@ struct profile_names {
 
 /* `path`: the profile's folder. */
 bool profile_names(const char *path, struct profile_names *out, struct err *e) NODISCARD;
-/* `tp`: tensor_parallel_size. Everything lives in the arena. */
-bool profile_open(struct profile *p, struct arena *a, const char *path, uint32_t tp,
+/* That of `env`, for its tensor_parallel_size, model and dtype. Everything lives in the arena. */
+bool profile_open(struct profile *p, struct arena *a, const struct backend_env *env,
                   struct err *e) NODISCARD;
 
 /* One a format. */
 struct profile_format {
     const char *mark; /* the file by which it is known */
     bool (*names)(const char *path, struct profile_names *out, struct err *e);
-    bool (*open)(struct profile *p, struct arena *a, const char *path, uint32_t tp, struct err *e);
+    bool (*open)(struct profile *p, struct arena *a, const struct backend_env *env, struct err *e);
 };
-extern const struct profile_format profile_llmservingsim;
+extern const struct profile_format profile_llmservingsim, profile_aiconfigurator;
 
 /* The op's name in messages and in LLMServingSim's files. */
 const char *profile_op_name(enum profile_op op);

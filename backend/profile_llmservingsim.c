@@ -380,8 +380,10 @@ static bool describe(struct profile *p, struct yaml_file *f, uint32_t tp, struct
     return true;
 }
 
-static bool open(struct profile *p, struct arena *a, const char *path, uint32_t tp, struct err *e)
+static bool open(struct profile *p, struct arena *a, const struct backend_env *env, struct err *e)
 {
+    const char *path = env->profile;
+    uint32_t tp = env->tensor_parallel_size;
     char folder[PATH_BYTES];
     struct yaml_file f;
     bool ok;

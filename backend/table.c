@@ -69,7 +69,7 @@ static bool check_profile(const struct profile *p, const struct backend_env *env
         if (p->op[op].n == 0 && has_op(env->model, (enum profile_op)op))
             return err_set(e, "%s: has no %s, which every step of %s needs; profile it again",
                            env->profile, profile_op_name((enum profile_op)op), env->model->id);
-    if (env->model->experts > 0 && !p->experts.root)
+    if (env->model->experts > 0 && !p->experts.root && p->moe.n == 0)
         return err_set(e, "%s: has no times of experts (moe.csv), which %s needs; profile it again",
                        env->profile, env->model->id);
     return true;
@@ -82,8 +82,8 @@ static void open_reduce(struct table *t, const struct backend_env *env)
     double tp = env->tensor_parallel_size, calls = 2.0 * env->model->layers + 1;
     double bytes = 2 * (tp - 1) / tp * env->model->hidden * ACTIVATION_BYTES;
 
-    if (env->tensor_parallel_size == 1)
-        return;
+    if (env->tensor_parallel_size == 1 || t->profile.reduce.n > 0)
+        return; /* nothing to send, or measured: add_ops */
     t->reduce_ns = calls * env->gpu->link_latency_ns;
     t->reduce_row_ns = calls * bytes * 1e9 / env->gpu->link_bytes_per_s;
 }
@@ -92,6 +92,8 @@ static void add_ops(struct table *t, struct arena *a, const struct model_desc *m
 {
     for (size_t i = 0; i < ARRAY_LEN(once_ops); i++)
         curve_add(&t->once, a, &t->profile.op[once_ops[i].op], once_ops[i].times);
+    if (t->profile.reduce.n > 0)
+        curve_add(&t->once, a, &t->profile.reduce, 2.0 * m->layers + 1);
     for (size_t i = 0; i < ARRAY_LEN(layer_ops); i++)
         if (has_op(m, layer_ops[i].op))
             curve_add(&t->layer, a, &t->profile.op[layer_ops[i].op], layer_ops[i].times);
@@ -111,8 +113,7 @@ static void *table_open(struct arena *a, const struct backend_env *env, struct b
         err_set(e, "backend table: there is no profile; give --profile PATH");
         return NULL;
     }
-    if (!profile_open(&t->profile, a, env->profile, env->tensor_parallel_size, e) ||
-        !check_profile(&t->profile, env, e))
+    if (!profile_open(&t->profile, a, env, e) || !check_profile(&t->profile, env, e))
         return NULL;
     add_ops(t, a, env->model);
     open_reduce(t, env);
@@ -227,6 +228,8 @@ static double experts_at(const struct table *t, uint32_t tokens, bool *outside)
     const double key[] = {tokens * t->experts_share,
                           experts_hit(&t->experts, tokens) * t->experts_share};
 
+    if (t->profile.moe.n > 0)
+        return curve_at(&t->profile.moe, tokens, outside);
     return t->experts.n > 0 ? lattice_at(&t->profile.experts, key, outside) : 0;
 }
 

@@ -88,15 +88,28 @@ static bool set_blocks(struct replica_config *r, uint64_t given, const struct co
     return true;
 }
 
+/* Weights of one byte have times in a profile of measured operators only. */
+static bool set_dtype(struct model_desc *m, const struct config *c, struct err *e)
+{
+    if (strcmp(config_str(c, "kv_cache_dtype"), "fp8") == 0)
+        m->kv_bytes_per_elem = 1;
+    if (strcmp(config_str(c, "dtype"), "bfloat16") == 0)
+        return true;
+    m->weight_bytes_per_param = 1;
+    return strcmp(config_str(c, "backend"), "table") == 0 ||
+           err_set(e, "dtype: backend %s knows no times of %s; use --backend table --profile DIR",
+                   config_str(c, "backend"), config_str(c, "dtype"));
+}
+
 static bool compose_replica(struct composed *x, struct replica_config *r, const struct config *c,
                             const struct replica_spec *spec, struct err *e)
 {
     struct model_desc *m = arena_alloc(&x->arena, sizeof *m);
     struct gpu_desc *g = arena_alloc(&x->arena, sizeof *g);
     uint32_t tp = (uint32_t)config_num(c, "tensor_parallel_size");
-    if (!describe_model(spec->model, m, e) || !describe_gpu(spec->gpu, g, e) ||
-        !profile_agrees(c, m, g, e) || !check_tensor_parallel(m, tp, e) ||
-        !set_limits(&r->limits, c, m, g, tp, e))
+    if (!describe_model(spec->model, m, e) || !set_dtype(m, c, e) ||
+        !describe_gpu(spec->gpu, g, e) || !profile_agrees(c, m, g, e) ||
+        !check_tensor_parallel(m, tp, e) || !set_limits(&r->limits, c, m, g, tp, e))
         return false;
     r->engine = engine_model_find(config_str(c, "engine"));
     r->scheduler = scheduler_find(config_str(c, "scheduler"));
@@ -110,6 +123,7 @@ static bool compose_replica(struct composed *x, struct replica_config *r, const 
         .tensor_parallel_size = tp,
         .params = &c->params,
         .profile = config_str(c, "profile"),
+        .dtype = config_str(c, "dtype"),
     };
     return set_blocks(r, spec->num_gpu_blocks, c, e);
 }
@@ -240,8 +254,12 @@ static bool hash_inputs(struct composed *x, const struct config *c, struct err *
 static bool check_predictor(const struct composed *x, const struct config *c, struct err *e)
 {
     struct config_key key;
-    bool predicts = strcmp(config_str(c, "scheduler"), "vtc") == 0 &&
-                    config_key_find("vtc.predict", &key) && config_bool(c, "vtc.predict");
+    const char *scheduler = config_str(c, "scheduler");
+    const struct scheduler_ops *ops = scheduler_find(scheduler);
+    if (ops->predictor && !(ops->needs & SCHED_ORACLE) && !x->sim.predictor)
+        return err_set(e, "scheduler: %s needs a predictor; give --predictor", scheduler);
+    bool predicts = strcmp(scheduler, "vtc") == 0 && config_key_find("vtc.predict", &key) &&
+                    config_bool(c, "vtc.predict");
     return !predicts || x->sim.predictor ||
            err_set(e, "vtc.predict: there is no predictor; give --predictor");
 }
@@ -264,6 +282,7 @@ bool compose_on(struct composed *x, const struct config *c, const struct trace_s
     x->sim.tenants = &x->tenants;
     x->sim.classes = &x->classes;
     x->sim.clock = strcmp(config_str(c, "clock"), "paced") == 0 ? CLOCK_PACED : CLOCK_VIRTUAL;
+    x->sim.snapshot_age_ns = ns_from_s(config_num(c, "router.snapshot_age_ms") / 1000.0);
     x->sim.concurrency = (uint32_t)config_num(c, "concurrency");
     x->sim.seed = (uint64_t)config_num(c, "seed");
     return check_predictor(x, c, e) && compose_replicas(x, c, e) && compose_metrics(x, c, e) &&

@@ -10,6 +10,7 @@
 #include "backend/describe.h"
 #include "experiments/keys.h"
 #include "experiments/trace_hash.h"
+#include "policies/registry.h"
 
 void config_init(struct config *c)
 {
@@ -269,11 +270,21 @@ static void resolve_map(struct config *c, const char *param, json_t *v)
     }
 }
 
+/* A scheduler that needs a predictor says which one a run has unless told otherwise. */
+static const char *key_default(const struct config *c, const struct config_key *key)
+{
+    if (strcmp(key->name, "predictor") != 0)
+        return key->desc->dflt;
+    const char *id = json_string_value(json_object_get(c->flat, "scheduler"));
+    const struct scheduler_ops *ops = id ? scheduler_find(id) : NULL;
+    return ops && ops->predictor ? ops->predictor : key->desc->dflt;
+}
+
 /* A key's value in its own type: what was set, else the default. NULL: neither. Owned. */
 static json_t *typed_value(const struct config *c, const struct config_key *key)
 {
     json_t *v = json_object_get(c->flat, key->name);
-    const char *dflt = key->desc->dflt;
+    const char *dflt = key_default(c, key);
     if (!v && *dflt == '\0')
         return NULL;
     switch (key->desc->type) {

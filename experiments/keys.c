@@ -26,15 +26,12 @@ static const struct program_key {
 static const struct {
     const char *key, *values; /* values NULL: the whole key */
 } planned[] = {
-    {"scheduler", "lcf|rpm|drr|dlpm|lpm|dfs|sjf|ssjf|alise|s3|fastserve|sarathi|vllm_v0|priority"},
-    {"router", "tenant_round_robin|random|jsq|least_tokens|least_kv|power_of_two|prefix_aware|"
-               "preble|weighted|mooncake|d2lpm"},
-    {"predictor", "noisy|ema|histogram|regression|column"},
+    {"scheduler", "dfs|alise|s3|fastserve"},
+    {"router", "preble|mooncake"},
     {"kv", "oracle_topk|random|streaming|h2o|tova|snapkv|quest|duo|keydiff|lagkv|roco|"
            "paged_eviction"},
     {"prefix", "lfu|fifo|sieve|s3fifo|gdsf|pgdsf|marconi|belady"},
     {"backend", "replay|cpu|cuda"},
-    {"dtype", "fp8|fp8_block"},
     {"data_parallel_size", NULL},
     {"leap", NULL},
     {"kv.budget", NULL},
@@ -47,14 +44,9 @@ static const struct {
     {"prefix.flat", NULL},
     {"prefix.isolation", NULL},
     {"prefix.capacity_blocks", NULL},
-    {"router.snapshot_age_ms", NULL},
     {"duo.full_heads", NULL},
-    {"dlpm.quantum", NULL},
-    {"d2lpm.quantum", NULL},
-    {"rpm.k", NULL},
     {"fastserve.alpha_s", NULL},
     {"alise.age_s", NULL},
-    {"noisy.rel", NULL},
 };
 
 /* ---- all keys, in order ---- */

@@ -45,6 +45,9 @@ static const struct metric_name plain[] = {
     {"quantiles_exact", "0 or 1", "0: some percentiles are of a histogram (error below 0.1 %)"},
     {"cost_model_error", "share", "calibration error of what gave the step times"},
     {"extrapolated_share", "share", "steps outside the calibrated range"},
+    {"predictor_mape", "share", "mean |predicted - true| / true output length, as of arrival"},
+    {"predictor_bucket_accuracy", "share", "predictions in the right length class (they double)"},
+    {"predictor_coverage", "share", "finished requests of which the predictor knew something"},
     {"request_rows_dropped", "requests", "have no row (max_request_rows); absent: none"},
 };
 

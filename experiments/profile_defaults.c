@@ -44,7 +44,7 @@ static const char *canonical(const char *name, const struct preset *(*named)(con
 static bool set_named(struct config *c, const char *key, const char *name,
                       const struct preset *(*named)(const char *), const char *path, struct err *e)
 {
-    if (config_is_set(c, key))
+    if (config_is_set(c, key) || *name == '\0')
         return true;
     if (!named(name))
         return err_set(e,
@@ -78,7 +78,8 @@ bool profile_defaults(struct config *c, struct err *e)
 static bool same(const char *what, const char *measured, const char *used,
                  const struct preset *(*named)(const char *), const char *path, struct err *e)
 {
-    return strcasecmp(canonical(measured, named), canonical(used, named)) == 0 ||
+    return *measured == '\0' ||
+           strcasecmp(canonical(measured, named), canonical(used, named)) == 0 ||
            err_set(e, "profile: %s was measured on %s %s, the run is of %s; leave --%s out", path,
                    what, measured, used, what);
 }

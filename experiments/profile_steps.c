@@ -172,7 +172,8 @@ static bool judge_operators(struct profile_steps *p, struct arena *a, const stru
                             struct err *e)
 {
     struct profile profile;
-    if (!profile_open(&profile, a, q->path, q->tp, e))
+    if (!profile_open(&profile, a,
+                      &(struct backend_env){.profile = q->path, .tensor_parallel_size = q->tp}, e))
         return false;
     for (enum profile_op op = 0; op < N_OPS; op++)
         judge_curve(p, op, &profile.op[op], q);

@@ -12,41 +12,34 @@
  * preemption, and without the lift the tenant would keep credit from the time it was not
  * backlogged. A request that comes back is not charged again, nor are recomputed tokens.
  *
- * Must hold: c never decreases but for refunds of predictions; the heap holds exactly the tenants
- * with waiting requests, keyed (c, tenant). Counters are integers in units of 2^-20 token, and
- * what a division leaves over is kept per tenant, so that weights are exact in the long run. */
+ * Must hold: c never decreases but for refunds of predictions. What a division by a weight leaves
+ * over is kept per tenant, so that weights are exact in the long run. */
 #include <string.h>
 
 #include "sim/scheduler.h"
-
-#define ONE (INT64_C(1) << 20) /* fixed point: 2^-20 of a service unit */
+#include "sim/tenant_queue.h"
 
 __extension__ typedef __int128 wide;
 
 struct tenant {
-    int64_t c;         /* the virtual counter */
-    int64_t remainder; /* of the last division by weight, same sign as nothing: 0 <= it < weight */
-    int64_t weight;    /* fixed point; 0: not looked up yet */
-    req_id head, tail; /* its waiting requests */
-    uint32_t n;
-    uint32_t heap_at; /* place in the heap while n > 0 */
+    struct tq_tenant queue; /* its key is the virtual counter c */
+    int64_t remainder;      /* of the last division by weight: 0 <= it < weight */
+    int64_t weight;         /* fixed point; 0: not looked up yet */
 };
 
 struct waiting {
-    req_id next;
+    struct tq_link link;
     int64_t predicted; /* vtc.predict: output tokens charged ahead at admission */
 };
 
 enum cost { COST_LINEAR, COST_PROFILE };
 
 struct vtc {
-    struct arena *arena;
+    struct tenant_queue queue;
     const struct params *params;
     int64_t wp, wq; /* fixed point */
     enum cost cost;
     bool charge_extend, predict;
-    uint32_t *heap;
-    size_t n_heap, heap_cap;
     uint32_t last_left; /* tenant that emptied its queue last */
     bool any_left;
 };
@@ -70,10 +63,10 @@ static void *open(struct arena *a, const struct params *p, const struct limits *
     (void)l;
     (void)e;
     struct vtc *v = arena_alloc(a, sizeof(*v));
-    v->arena = a;
+    tq_init(&v->queue, a);
     v->params = p;
-    v->wp = (int64_t)(params_num(p, params, "vtc", "wp") * (double)ONE + 0.5);
-    v->wq = (int64_t)(params_num(p, params, "vtc", "wq") * (double)ONE + 0.5);
+    v->wp = service_fixed(params_num(p, params, "vtc", "wp"));
+    v->wq = service_fixed(params_num(p, params, "vtc", "wq"));
     v->cost =
         strcmp(params_str(p, params, "vtc", "cost"), "profile") == 0 ? COST_PROFILE : COST_LINEAR;
     v->charge_extend = strcmp(params_str(p, params, "vtc", "charge"), "extend") == 0;
@@ -81,116 +74,44 @@ static void *open(struct arena *a, const struct params *p, const struct limits *
     return v;
 }
 
-/* ---- the heap of tenants with waiting requests ---- */
+/* ---- queues of tenants ---- */
 
 static struct tenant *tenant_at(const struct sched_view *s, uint32_t t)
 {
     return view_tenant_state(s, t);
 }
 
-static bool before(const struct sched_view *s, uint32_t a, uint32_t b)
-{
-    const struct tenant *x = tenant_at(s, a), *y = tenant_at(s, b);
-    return x->c != y->c ? x->c < y->c : a < b;
-}
-
-static void heap_set(struct vtc *v, const struct sched_view *s, size_t i, uint32_t t)
-{
-    v->heap[i] = t;
-    tenant_at(s, t)->heap_at = (uint32_t)i;
-}
-
-/* Restores the order around place i, whose tenant's counter has changed. */
-static void heap_fix(struct vtc *v, const struct sched_view *s, size_t i)
-{
-    uint32_t t = v->heap[i];
-    for (; i > 0 && before(s, t, v->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        heap_set(v, s, i, v->heap[(i - 1) / 2]);
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= v->n_heap)
-            break;
-        if (child + 1 < v->n_heap && before(s, v->heap[child + 1], v->heap[child]))
-            child++;
-        if (!before(s, v->heap[child], t))
-            break;
-        heap_set(v, s, i, v->heap[child]);
-        i = child;
-    }
-    heap_set(v, s, i, t);
-}
-
-static void heap_add(struct vtc *v, const struct sched_view *s, uint32_t t)
-{
-    v->heap = arena_reserve(v->arena, v->heap, &v->heap_cap, v->n_heap + 1, sizeof(*v->heap));
-    v->heap[v->n_heap] = t;
-    heap_fix(v, s, v->n_heap++);
-}
-
-static void heap_remove(struct vtc *v, const struct sched_view *s, uint32_t t)
-{
-    size_t i = tenant_at(s, t)->heap_at;
-    uint32_t last = v->heap[--v->n_heap];
-    if (last == t)
-        return;
-    heap_set(v, s, i, last);
-    heap_fix(v, s, i);
-}
-
-/* ---- queues of tenants ---- */
-
 /* Just before tenant t joins those waiting. */
 static void lift(struct vtc *v, const struct sched_view *s, uint32_t t)
 {
+    uint32_t least = tq_first(&v->queue);
     int64_t floor;
-    if (v->n_heap > 0)
-        floor = tenant_at(s, v->heap[0])->c;
+    if (least != TQ_NONE)
+        floor = tq_tenant(s, least)->key;
     else if (v->any_left)
-        floor = tenant_at(s, v->last_left)->c;
+        floor = tq_tenant(s, v->last_left)->key;
     else
         return;
-    struct tenant *u = tenant_at(s, t);
-    u->c = MAX(u->c, floor);
+    struct tq_tenant *u = tq_tenant(s, t);
+    u->key = MAX(u->key, floor);
 }
 
 static void join(struct vtc *v, const struct sched_view *s, req_id id, bool front)
 {
     uint32_t t = view_req(s, id)->tenant;
-    struct tenant *u = tenant_at(s, t);
-    struct waiting *w = view_req_state(s, id);
-    if (u->n == 0) {
+    if (tq_tenant(s, t)->n == 0)
         lift(v, s, t);
-        u->head = u->tail = id;
-        w->next = REQ_NONE;
-    } else if (front) {
-        w->next = u->head;
-        u->head = id;
-    } else {
-        ((struct waiting *)view_req_state(s, u->tail))->next = id;
-        u->tail = id;
-        w->next = REQ_NONE;
-    }
-    if (u->n++ == 0)
-        heap_add(v, s, t);
+    if (front)
+        tq_push_front(&v->queue, s, id);
+    else
+        tq_push_back(&v->queue, s, id);
 }
 
 static void part(struct vtc *v, const struct sched_view *s, req_id id)
 {
     uint32_t t = view_req(s, id)->tenant;
-    struct tenant *u = tenant_at(s, t);
-    struct waiting *w = view_req_state(s, id);
-    if (u->head == id) { /* the usual case: the head was admitted */
-        u->head = w->next;
-    } else {
-        req_id p = u->head;
-        while (((struct waiting *)view_req_state(s, p))->next != id)
-            p = ((struct waiting *)view_req_state(s, p))->next;
-        ((struct waiting *)view_req_state(s, p))->next = w->next;
-        if (u->tail == id)
-            u->tail = p;
-    }
-    if (--u->n == 0) {
-        heap_remove(v, s, t);
+    tq_remove(&v->queue, s, id);
+    if (tq_tenant(s, t)->n == 0) {
         v->last_left = t;
         v->any_left = true;
     }
@@ -204,25 +125,19 @@ static double profiled(double x, double y)
     return 0.21001891 * x + 0.10075395 * y + 0.0039868 * x * y + 0.00324733 * y * y + 1.14601454;
 }
 
-static int64_t fixed(double units)
-{
-    return (int64_t)(units * (double)ONE + (units < 0 ? -0.5 : 0.5));
-}
-
 static void charge(struct vtc *v, const struct sched_view *s, uint32_t t, int64_t cost)
 {
     struct tenant *u = tenant_at(s, t);
     if (u->weight == 0)
-        u->weight =
-            fixed(params_map_num(v->params, "vtc", "weights", names_text(s->tenants, t), 1.0));
-    wide scaled = (wide)cost * ONE + u->remainder;
+        u->weight = service_fixed(
+            params_map_num(v->params, "vtc", "weights", names_text(s->tenants, t), 1.0));
+    wide scaled = (wide)cost * SERVICE_ONE + u->remainder;
     wide whole = scaled / u->weight;
     if (whole * u->weight > scaled) /* a refund: round down, so that the remainder stays >= 0 */
         whole--;
     u->remainder = (int64_t)(scaled - whole * u->weight);
-    u->c += (int64_t)whole;
-    if (u->n > 0)
-        heap_fix(v, s, u->heap_at);
+    u->queue.key += (int64_t)whole;
+    tq_reorder(&v->queue, s, t);
 }
 
 /* Cost of output tokens (from, to] of a request. */
@@ -231,7 +146,7 @@ static int64_t output_cost(const struct vtc *v, const struct req_info *q, int64_
     if (v->cost == COST_LINEAR)
         return (to - from) * v->wq;
     double x = q->prompt_tokens;
-    return fixed(profiled(x, (double)to) - profiled(x, (double)from));
+    return service_fixed(profiled(x, (double)to) - profiled(x, (double)from));
 }
 
 /* ---- callbacks ---- */
@@ -255,9 +170,10 @@ static req_id next_candidate(void *self, const struct sched_view *s, req_id last
     struct vtc *v = self;
     (void)last;
     bool failed = res != TRY_FIRST && res != TRY_ADMITTED && res != TRY_LOADING;
-    if (failed || v->n_heap == 0) /* never past the tenant with the smallest counter */
+    uint32_t least = tq_first(&v->queue);
+    if (failed || least == TQ_NONE) /* never past the tenant with the smallest counter */
         return REQ_NONE;
-    return tenant_at(s, v->heap[0])->head;
+    return tq_tenant(s, least)->head;
 }
 
 static void on_admit(void *self, const struct sched_view *s, req_id id, uint32_t extend,
@@ -271,7 +187,7 @@ static void on_admit(void *self, const struct sched_view *s, req_id id, uint32_t
     const struct req_info *q = view_req(s, id);
     uint32_t prompt = v->charge_extend ? extend : q->prompt_tokens;
     charge(v, s, q->tenant,
-           v->cost == COST_LINEAR ? prompt * v->wp : fixed(profiled((double)prompt, 0.0)));
+           v->cost == COST_LINEAR ? prompt * v->wp : service_fixed(profiled((double)prompt, 0.0)));
     if (v->predict) {
         struct waiting *w = view_req_state(s, id);
         w->predicted = (int64_t)view_predict(s, id).mean;
@@ -303,15 +219,14 @@ static void on_finish(void *self, const struct sched_view *s, req_id id, enum fi
     const struct waiting *w = view_req_state(s, id);
     if (w->predicted > q->emitted)
         charge(v, s, q->tenant, -output_cost(v, q, q->emitted, w->predicted));
-    bool waits = q->state == REQ_WAITING || q->state == REQ_SWAPPING_OUT || q->state == REQ_SWAPPED;
-    if (waits) /* preempted, and then its last token came out */
+    if (req_is_waiting(q)) /* preempted, and then its last token came out */
         part(v, s, id);
 }
 
 static double tenant_counter(const void *self, const struct sched_view *s, uint32_t t)
 {
     (void)self;
-    return (double)tenant_at(s, t)->c / (double)ONE;
+    return (double)tq_tenant(s, t)->key / (double)SERVICE_ONE;
 }
 
 const struct scheduler_ops sched_vtc = {

@@ -50,6 +50,7 @@ struct backend_env {
     const struct limits *limits;
     const struct params *params;
     const char *profile; /* path, NULL: none */
+    const char *dtype;   /* of weights: bfloat16 (NULL, too), fp8, fp8_block */
 };
 
 /* Where the numbers come from; stored with every run. */

@@ -5,12 +5,6 @@
 
 #include "sim/core.h"
 
-static bool is_waiting(const struct request *q)
-{
-    return q->info.state == REQ_WAITING || q->info.state == REQ_SWAPPING_OUT ||
-           q->info.state == REQ_SWAPPED;
-}
-
 struct forming {
     struct flight *f;
     uint32_t budget; /* tokens left */
@@ -69,6 +63,7 @@ static void batch_commit(struct replica *r, const struct batch_seq *b)
     struct request *q = sim_req(r->sim, b->id);
     q->info.computed += b->n_tokens;
     q->info.generated += b->emits;
+    r->running_tokens += b->emits;
     q->info.last_run_at = r->sim->now;
     blocks_publish(r, q);
 }
@@ -247,6 +242,7 @@ static void enter_running(struct replica *r, req_id id, uint32_t cached)
     blocks_fold_evictions(r);
     waiting_leave(r, id);
     queue_push_back(s, &r->running, id);
+    r->running_tokens += len;
     s->state.running++;
     if (!resumed) {
         q->info.admitted_before = true;
@@ -337,7 +333,7 @@ static void form_admissions(struct replica *r, struct forming *fm)
         if (id == REQ_NONE)
             break;
         struct request *q = sim_req(r->sim, id);
-        CHECK(q->live && q->replica == r->id && is_waiting(q), INV_OFFER,
+        CHECK(q->live && q->replica == r->id && req_is_waiting(&q->info), INV_OFFER,
               "%s: candidate is not waiting here", r->ops->name);
         CHECK(q->offered_in != r->n_decisions, INV_OFFER, "%s: request %llu offered twice",
               r->ops->name, (unsigned long long)q->info.seq);

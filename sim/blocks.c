@@ -250,6 +250,7 @@ void blocks_preempt(struct replica *r, req_id id, enum preempt_mode mode)
     struct request *q = sim_req(s, id);
     blocks_fold_evictions(r);
     queue_remove(s, &r->running, id);
+    r->running_tokens -= request_len(q);
     s->state.running--;
     q->info.preemptions++;
     if (r->host_used + host_blocks(r, q->info.computed) > r->limits.host_blocks)

@@ -285,16 +285,107 @@ static void report_request(struct sim *s, const struct request *q, enum req_stat
         (void)k->ops->request(k->self, &row, s->err);
 }
 
+/* ---- what the router sees ---- */
+
+/* The last snapshot while it is young enough, else a new one. */
+static const struct replica_load *look_at(void *self, uint32_t replica)
+{
+    struct sim *s = self;
+    struct replica_load *l = &s->load[replica];
+    if (l->taken_at >= 0 && s->now - l->taken_at < s->cfg->snapshot_age_ns)
+        return l;
+    const struct replica *r = &s->replica[replica];
+    *l = (struct replica_load){.taken_at = s->now,
+                               .waiting = r->waiting.n,
+                               .running = r->running.n,
+                               .waiting_tokens = r->waiting_tokens,
+                               .running_tokens = r->running_tokens,
+                               .waiting_units = r->waiting_units,
+                               .free_units = r->kv.free,
+                               .evictable_units = r->kv.cached,
+                               .capacity_units = r->kv.capacity};
+    return l;
+}
+
+static uint32_t cached_there(void *self, uint32_t replica)
+{
+    struct sim *s = self;
+    CHECK(s->routed != REQ_NONE, INV_OFFER, "%s: no request is being routed", s->cfg->router->name);
+    return blocks_cached_len(&s->replica[replica], sim_req(s, s->routed));
+}
+
+static const struct route_services route_services = {.load = look_at, .cached_len = cached_there};
+
+static struct route_view route_view(struct sim *s)
+{
+    return (struct route_view){s->now, s->cfg->n_replicas, s->count, &route_services, s};
+}
+
+static void dispatched(struct sim *s, const struct request *q, uint32_t to)
+{
+    s->count[to].in_flight++;
+    s->count[to].dispatched++;
+    s->load[to].sent++;
+    s->load[to].sent_tokens += request_len(q);
+    s->load[to].sent_units += blocks_resident_units(&s->replica[to], q, request_len(q));
+}
+
 static void tell_router(struct sim *s, const struct request *q)
 {
     if (q->replica == UINT32_MAX)
         return;
-    s->load[q->replica].in_flight--;
+    s->count[q->replica].in_flight--;
     const struct router_ops *ops = s->cfg->router;
     if (ops->on_done == NULL)
         return;
-    struct route_view v = {s->now, s->cfg->n_replicas, s->load};
+    struct route_view v = route_view(s);
     ops->on_done(s->router, &v, &q->info, q->replica, q->info.emitted);
+}
+
+/* ---- predictions ---- */
+
+struct prediction sim_predict(const struct sim *s, const struct request *q)
+{
+    const struct predictor_ops *p = s->cfg->predictor;
+    if (p == NULL)
+        return (struct prediction){0};
+    uint32_t truth = p->needs & PREDICTOR_ORACLE ? q->output_tokens : 0;
+    return p->predict(s->predictor, &q->info, slots_at(&s->tenant_predictor, q->info.tenant),
+                      truth);
+}
+
+/* A request has finished: its length is known. */
+static void learn_length(struct sim *s, const struct request *q)
+{
+    const struct predictor_ops *p = s->cfg->predictor;
+    if (p == NULL)
+        return;
+    double length = q->info.emitted;
+    if (q->counted) {
+        s->accuracy.n++;
+        if (q->predicted.mean > 0) {
+            s->accuracy.known++;
+            s->accuracy.error += fabs(q->predicted.mean - length) / length;
+            s->accuracy.class_hit +=
+                prediction_class(q->predicted.bucket) == prediction_class(length);
+        }
+    }
+    if (p->learn != NULL)
+        p->learn(s->predictor, &q->info, slots_at(&s->tenant_predictor, q->info.tenant),
+                 q->info.emitted);
+}
+
+/* How good the predictions were, of requests of which something was known (NaN: of none). */
+static bool report_accuracy(const struct sim *s)
+{
+    const struct sink *k = &s->cfg->sink;
+    if (s->cfg->predictor == NULL || k->ops == NULL || k->ops->summary == NULL)
+        return true;
+    double n = (double)s->accuracy.n, known = (double)s->accuracy.known;
+    double hit = (double)s->accuracy.class_hit;
+    return k->ops->summary(k->self, "predictor_mape", s->accuracy.error / known, s->err) &&
+           k->ops->summary(k->self, "predictor_bucket_accuracy", hit / known, s->err) &&
+           k->ops->summary(k->self, "predictor_coverage", known / n, s->err);
 }
 
 void sim_done(struct sim *s, req_id id, enum req_status status, const char *reason, ns_t at)
@@ -309,10 +400,8 @@ void sim_done(struct sim *s, req_id id, enum req_status status, const char *reas
     sim_decision(s, refused ? DEC_REFUSE : DEC_FINISH, q->info.seq, at, q->info.emitted);
     report_request(s, q, status, reason, at);
     tell_router(s, q);
-    const struct predictor_ops *p = s->cfg->predictor;
-    if (!refused && p != NULL && p->learn != NULL)
-        p->learn(s->predictor, &q->info, slots_at(&s->tenant_predictor, q->info.tenant),
-                 q->info.emitted);
+    if (!refused)
+        learn_length(s, q);
     CHECK(s->res->requests == s->live + s->res->finished + s->res->refused, INV_CONSERVE,
           "%llu arrived, %llu live, %llu finished, %llu refused",
           (unsigned long long)s->res->requests, (unsigned long long)s->live,
@@ -329,36 +418,23 @@ void sim_done(struct sim *s, req_id id, enum req_status status, const char *reas
 
 /* ---- events ---- */
 
-static void take_loads(struct sim *s)
-{
-    for (uint32_t i = 0; i < s->cfg->n_replicas; i++) {
-        const struct replica *r = &s->replica[i];
-        struct replica_load *l = &s->load[i];
-        l->taken_at = s->now;
-        l->waiting = r->waiting.n;
-        l->running = r->running.n;
-        l->free_units = r->kv.free;
-        l->evictable_units = r->kv.cached;
-    }
-}
-
 static void on_arrival(struct sim *s, req_id id)
 {
     const struct request *q = sim_req(s, id);
     bool timed = q->after == TRACE_NO_PARENT;
     arrived(s, id, s->now);
-    if (s->cfg->router->reads_load)
-        take_loads(s);
-    struct route_view v = {s->now, s->cfg->n_replicas, s->load};
+    struct route_view v = route_view(s);
+    s->routed = id;
     uint32_t to =
         s->cfg->router->route(s->router, &v, &q->info, slots_at(&s->tenant_router, q->info.tenant));
+    s->routed = REQ_NONE;
     if (to == ROUTE_REJECT) {
         sim_done(s, id, STATUS_REFUSED, "router", s->now);
     } else {
         CHECK(to < s->cfg->n_replicas, INV_OFFER, "%s: replica %u of %u", s->cfg->router->name, to,
               s->cfg->n_replicas);
         sim_decision(s, DEC_ROUTE, q->info.seq, s->now, to);
-        s->load[to].in_flight++;
+        dispatched(s, q, to);
         slots_ensure(&s->replica[to].tenant_state, q->info.tenant + 1);
         replica_arrive(&s->replica[to], id);
     }
@@ -474,7 +550,7 @@ static bool open_all(struct sim *s)
     for (uint32_t i = 0; i < cfg->n_replicas; i++) {
         if (!replica_open(&s->replica[i], s, i, &cfg->replica[i], s->err))
             return false;
-        s->load[i].capacity_units = s->replica[i].kv.capacity;
+        s->load[i].taken_at = -1;
         capacity += s->replica[i].kv.capacity;
     }
     struct metrics_config mc = cfg->metrics;
@@ -521,6 +597,7 @@ static void close_all(struct sim *s)
         metrics_close(s->metrics);
     mem_free(s->replica);
     mem_free(s->load);
+    mem_free(s->count);
     mem_free(s->ahead);
     mem_free(s->seqmap);
     slots_release(&s->requests);
@@ -534,7 +611,7 @@ static void close_all(struct sim *s)
 bool sim_run(const struct sim_config *cfg, struct sim_result *res, struct err *e)
 {
     *res = (struct sim_result){.note = {.error = (double)NAN}};
-    struct sim s = {.cfg = cfg, .res = res, .err = e, .orphan_first = REQ_NONE};
+    struct sim s = {.cfg = cfg, .res = res, .err = e, .orphan_first = REQ_NONE, .routed = REQ_NONE};
     arena_init(&s.arena);
     evq_init(&s.evq);
     slots_init(&s.requests, sizeof(struct request));
@@ -544,6 +621,7 @@ bool sim_run(const struct sim_config *cfg, struct sim_result *res, struct err *e
                cfg->predictor != NULL ? cfg->predictor->tenant_state_bytes : 0);
     s.replica = mem_alloc(cfg->n_replicas * sizeof(*s.replica));
     s.load = mem_alloc(cfg->n_replicas * sizeof(*s.load));
+    s.count = mem_alloc(cfg->n_replicas * sizeof(*s.count));
     s.ahead_cap = cfg->trace.traits.has_after ? READ_AHEAD : 1;
     s.ahead = mem_alloc(s.ahead_cap * sizeof(*s.ahead));
 
@@ -562,6 +640,7 @@ bool sim_run(const struct sim_config *cfg, struct sim_result *res, struct err *e
         ok = metrics_report(s.metrics, k, e);
         if (ok && k->ops != NULL && k->ops->summary != NULL)
             ok = k->ops->summary(k->self, "cost_model_error", res->note.error, e);
+        ok = ok && report_accuracy(&s);
     }
     res->digest = s.digest.h;
     res->end_at = s.now;

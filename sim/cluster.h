@@ -23,7 +23,8 @@ struct sim_config {
     enum sim_clock clock;
     uint32_t concurrency; /* closed loop; 0: open loop */
     uint64_t seed;
-    bool store_steps; /* hand steps and transfers to the sink */
+    ns_t snapshot_age_ns; /* how old a load that the router sees may be; 0: as it is now */
+    bool store_steps;     /* hand steps and transfers to the sink */
     /* Called now and then with the simulated time and the requests done. [NULL] */
     void (*progress)(void *, ns_t now, uint64_t done);
     void *progress_self;

@@ -181,6 +181,20 @@ size_t content_runs(const struct content *c, uint32_t first, uint32_t n, struct 
     return *out_n - from;
 }
 
+uint64_t content_prefix_key(const struct content *c, uint32_t n_blocks)
+{
+    if (!c->shareable || n_blocks > c->n_blocks)
+        return 0;
+    uint64_t h = 0;
+    for (uint32_t i = 0; n_blocks > 0;
+         i++) { /* runs are as long as can be: equal iff the keys are */
+        uint32_t n = MIN(c->run[i].n, n_blocks);
+        h = hash_mix(hash_mix(h, c->run[i].stream), ((uint64_t)c->run[i].start << 32) | n);
+        n_blocks -= n;
+    }
+    return h | 1;
+}
+
 uint64_t content_block_hash(const struct key_run *run, uint32_t i)
 {
     return hash_mix(run->stream, run->start + i);

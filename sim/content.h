@@ -47,6 +47,10 @@ void content_release(struct content *c);
 size_t content_runs(const struct content *c, uint32_t first, uint32_t n, struct key_run **out,
                     size_t *out_n, size_t *out_cap);
 
+/* A key of the prompt's first `n_blocks` blocks: equal for two prompts iff those are equal (up to
+ * collisions), never 0. 0: the prompt is shorter, or private. */
+uint64_t content_prefix_key(const struct content *c, uint32_t n_blocks);
+
 /* The hash of one block, as digests and the real engine's tokens see it. */
 uint64_t content_block_hash(const struct key_run *run, uint32_t i);
 

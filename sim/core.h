@@ -18,9 +18,10 @@ struct request {
     bool live;            /* the slot is in use */
 
     /* the truth */
-    uint32_t output_tokens; /* true length, cut to what may be emitted */
-    bool cut;               /* the record's was longer */
-    bool counted;           /* arrived after the warm-up */
+    uint32_t output_tokens;      /* true length, cut to what may be emitted */
+    bool cut;                    /* the record's was longer */
+    bool counted;                /* arrived after the warm-up */
+    struct prediction predicted; /* when it arrived */
     uint32_t turn;
     char session[TRACE_SESSION_MAX + 1];
 
@@ -80,6 +81,8 @@ struct replica {
     struct slots tenant_state;
 
     struct queue waiting, running;
+    uint64_t waiting_tokens, running_tokens; /* prompt + generated of those in the queue */
+    uint64_t waiting_units;                  /* KV for those tokens */
     uint32_t n_deferred;
 
     struct kv kv;
@@ -129,7 +132,9 @@ struct sim {
     struct slots tenant_router, tenant_predictor;
     void *router, *predictor;
     struct replica *replica;
-    struct replica_load *load;
+    struct replica_load *load; /* what a router sees; taken_at -1: never looked at */
+    struct route_count *count;
+    req_id routed; /* the request that is being routed */
 
     /* arrivals read and not yet due; followers are found by their parent's seq */
     req_id *ahead;
@@ -139,7 +144,11 @@ struct sim {
     bool trace_ended;
     req_id orphan_first, orphan_last; /* followers of refused requests, to be refused */
     bool refusing;
-    uint64_t live;     /* arrived, not done */
+    uint64_t live; /* arrived, not done */
+    struct {       /* predictions at arrival, of those that finished and are counted */
+        uint64_t n, known, class_hit;
+        double error; /* sum of |predicted - true| / true */
+    } accuracy;
     uint32_t n_timers; /* EV_TIMER events in the queue */
 };
 
@@ -148,6 +157,13 @@ static inline struct request *sim_req(const struct sim *s, req_id id)
     return slots_at(&s->requests, id);
 }
 
+static inline uint32_t request_len(const struct request *q)
+{
+    return q->info.prompt_tokens + q->info.generated;
+}
+
+/* What the run's predictor says of a request now; all 0 when the run has none. */
+struct prediction sim_predict(const struct sim *s, const struct request *q);
 void sim_decision(struct sim *s, enum decision what, uint64_t seq, ns_t at, uint64_t number);
 
 /* engine.c: a replica from outside */

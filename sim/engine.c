@@ -52,21 +52,30 @@ void queue_remove(struct sim *s, struct queue *q, req_id id)
     q->n--;
 }
 
+/* Its length does not change while it waits, so what is added is what will be taken off. */
+static void count_waiting(struct replica *r, const struct request *q, int sign)
+{
+    uint32_t tokens = request_len(q);
+    uint64_t units = blocks_resident_units(r, q, tokens);
+    r->sim->state.waiting += (uint32_t)sign;
+    r->waiting_tokens += sign > 0 ? tokens : -(uint64_t)tokens;
+    r->waiting_units += sign > 0 ? units : -units;
+    metrics_waiting(r->sim->metrics, q->info.tenant, sign);
+}
+
 void waiting_enter(struct replica *r, req_id id, bool front)
 {
     if (front)
         queue_push_front(r->sim, &r->waiting, id);
     else
         queue_push_back(r->sim, &r->waiting, id);
-    r->sim->state.waiting++;
-    metrics_waiting(r->sim->metrics, sim_req(r->sim, id)->info.tenant, 1);
+    count_waiting(r, sim_req(r->sim, id), 1);
 }
 
 void waiting_leave(struct replica *r, req_id id)
 {
     queue_remove(r->sim, &r->waiting, id);
-    r->sim->state.waiting--;
-    metrics_waiting(r->sim->metrics, sim_req(r->sim, id)->info.tenant, -1);
+    count_waiting(r, sim_req(r->sim, id), -1);
 }
 
 /* ---- opening and closing ---- */
@@ -92,6 +101,8 @@ bool replica_open(struct replica *r, struct sim *s, uint32_t id, const struct re
         .waiting = {REQ_NONE, REQ_NONE, 0},
         .running = {REQ_NONE, REQ_NONE, 0},
     };
+    if (r->ops->batching == BATCHING_SEPARATE)
+        r->limits.prefill_mode = PREFILL_SEPARATE;
     slots_init(&r->tenant_state, r->ops->tenant_state_bytes);
     kv_init(&r->kv, r->limits.num_gpu_blocks * r->limits.units_per_block);
     link_init(&r->out, r->limits.pcie_bytes_per_s, r->limits.pcie_latency_ns);
@@ -229,6 +240,7 @@ void replica_arrive(struct replica *r, req_id id)
         sim_done(r->sim, id, STATUS_REFUSED, reason, r->sim->now);
         return;
     }
+    q->predicted = sim_predict(r->sim, q);
     ask_arrival(r, id);
 }
 

@@ -11,9 +11,26 @@
 enum predictor_needs { PREDICTOR_ORACLE = 1u << 0 };
 
 struct prediction {
-    double mean;
+    double mean;     /* 0: nothing is known */
     uint32_t bucket; /* upper edge of the predicted length class; 0: none */
 };
+
+/* Length classes double: (0, 1], (1, 2], (2, 4], ... The upper edge of the one `tokens` is in. */
+static inline uint32_t prediction_class(double tokens)
+{
+    uint32_t edge = 1;
+    while (edge < tokens && edge < UINT32_C(1) << 31)
+        edge *= 2;
+    return edge;
+}
+
+/* A length and its class; of a length of 0, that nothing is known. */
+static inline struct prediction prediction_of(double tokens)
+{
+    if (!(tokens > 0))
+        return (struct prediction){0};
+    return (struct prediction){.mean = tokens, .bucket = prediction_class(tokens)};
+}
 
 struct predictor_ops {
     const char *name, *doc, *source;

@@ -41,4 +41,11 @@ struct req_info {
     bool admitted_before;
 };
 
+/* In the engine's waiting queue? A request may end there: preempted while its last token was on
+ * its way out. */
+static inline bool req_is_waiting(const struct req_info *q)
+{
+    return q->state == REQ_WAITING || q->state == REQ_SWAPPING_OUT || q->state == REQ_SWAPPED;
+}
+
 #endif

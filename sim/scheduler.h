@@ -32,12 +32,20 @@ enum sched_needs { SCHED_ORACLE = 1u << 0 /* may call view_true_output */ };
 
 enum finish_reason { FINISH_DONE, FINISH_LENGTH, FINISH_REFUSED };
 
+/* What a step is made of (limits.h). */
+enum sched_batching {
+    BATCHING_CONFIGURED, /* as prefill_mode says */
+    BATCHING_SEPARATE,   /* PREFILL_SEPARATE whatever it says */
+};
+
 #define HOLD_FOREVER UINT32_MAX
 
 struct scheduler_ops {
     const char *name, *doc, *source;
     const struct param_desc *params;
     uint32_t needs;
+    enum sched_batching batching;
+    const char *predictor; /* id of the one a run has unless told otherwise; NULL: it asks none */
     size_t req_state_bytes, tenant_state_bytes;
 
     void *(*open)(struct arena *, const struct params *, const struct limits *, struct err *);

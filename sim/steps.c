@@ -142,6 +142,7 @@ static void leave(struct replica *r, req_id id, enum finish_reason why)
     blocks_fold_evictions(r);
     if (resident) {
         queue_remove(s, &r->running, id);
+        r->running_tokens -= request_len(q);
         s->state.running--;
     } else {
         waiting_leave(r, id);

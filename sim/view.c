@@ -68,21 +68,26 @@ req_id view_running_prev(const struct sched_view *v, req_id id)
     return sim_req(v->r->sim, id)->prev;
 }
 
+uint64_t view_watermark(const struct sched_view *v, double share)
+{
+    uint64_t blocks = (uint64_t)(share * (double)v->limits->num_gpu_blocks);
+    return v->n_running == 0 ? 0 : blocks * v->limits->units_per_block;
+}
+
 uint32_t view_cached_len(const struct sched_view *v, req_id id)
 {
     return blocks_cached_len(v->r, sim_req(v->r->sim, id));
 }
 
+uint64_t view_prefix_key(const struct sched_view *v, req_id id, uint32_t tokens)
+{
+    uint32_t blocks = div_ceil_u32(tokens, v->r->limits.block_size);
+    return v->r->tree == NULL ? 0 : content_prefix_key(&sim_req(v->r->sim, id)->content, blocks);
+}
+
 struct prediction view_predict(const struct sched_view *v, req_id id)
 {
-    const struct sim *s = v->r->sim;
-    const struct predictor_ops *p = s->cfg->predictor;
-    if (p == NULL)
-        return (struct prediction){0};
-    const struct request *q = sim_req(s, id);
-    uint32_t truth = p->needs & PREDICTOR_ORACLE ? q->output_tokens : 0;
-    return p->predict(s->predictor, &q->info, slots_at(&s->tenant_predictor, q->info.tenant),
-                      truth);
+    return sim_predict(v->r->sim, sim_req(v->r->sim, id));
 }
 
 uint32_t view_true_output(const struct sched_view *v, req_id id)

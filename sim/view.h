@@ -35,8 +35,15 @@ req_id view_running_next(const struct sched_view *v, req_id id);
 req_id view_running_last(const struct sched_view *v);
 req_id view_running_prev(const struct sched_view *v, req_id id);
 
+/* Page units that are `share` of all, what vLLM V0's watermark keeps free beside an admission; 0
+ * while nothing is resident: a request alone may have everything. */
+uint64_t view_watermark(const struct sched_view *v, double share);
 uint32_t view_cached_len(const struct sched_view *v,
                          req_id id); /* S3: tokens a lookup would hit now */
+/* Which prompts begin alike: a key of the blocks that cover the first `tokens` tokens of the
+ * prompt, the same for two requests iff those blocks are; 0: it is shorter, or nobody can share it.
+ */
+uint64_t view_prefix_key(const struct sched_view *v, req_id id, uint32_t tokens);
 /* S1: the run's predictor's answer; a mean of 0 when the run has none. */
 struct prediction view_predict(const struct sched_view *v, req_id id);
 /* The true output length: only for a policy that declares SCHED_ORACLE (CHECKed). */

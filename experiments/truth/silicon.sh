@@ -2,7 +2,8 @@
 # silicon.sh TANDEM PROFILES [SILICON.csv.gz]: the closed-loop points of aiconfigurator's
 # silicon_sample (mode=agg) against the simulator, by group: TPOT and TTFT as mean |error| and bias
 # in percent. Nothing is fitted. PROFILES holds a folder for each system (h200_sxm, ...). POINTS of
-# each group are run at most [8], evenly spaced; 0: all.
+# each group are run at most [8], evenly spaced; 0: all. LENGTHS=fixed: every request isl and osl long
+# [uniform in 0.8..1 of it]. KEEP=FILE keeps the points.
 set -euo pipefail
 tandem=$1 profiles=$2 table=${3:-$2/silicon_sample.csv.gz} points=${POINTS:-8}
 work=$(mktemp -d)
@@ -38,6 +39,11 @@ awk -F'|' -v most="$points" '
               for (i = 0; i < k; i++) print row[g, int((i + 0.5) * n[g] / k)] } }' \
     "$work/rows" | sort >"$work/chosen"
 
+# Lengths as InferenceX draws them, or (LENGTHS=fixed) all the same.
+tokens() {
+    if [ "${LENGTHS:-uniform}" = fixed ]; then echo "fixed:$1"; else echo "uniform:$(($1 * 8 / 10)):$1"; fi
+}
+
 # One point: 10 C requests measured after 2 C, at most 3000 in all; the sums of its figures.
 point() {
     local group=$1 model=$2 system=$3 backend=$4 dtype=$5 isl=$6 osl=$7 c=$8 tp=$9 ttft=${10} \
@@ -48,7 +54,7 @@ point() {
     done
     rm -f "$out"
     if ! "$tandem" run --quiet --db "$out" --profile "$profiles/$system" --model "$model" \
-        --concurrency "$c" "${set[@]}" --trace "generate:poisson,n=$n,rate=1000000,prompt=uniform:$((isl * 8 / 10)):$isl,output=uniform:$((osl * 8 / 10)):$osl" \
+        --concurrency "$c" "${set[@]}" --trace "generate:poisson,n=$n,rate=1000000,prompt=$(tokens "$isl"),output=$(tokens "$osl")" \
         >/dev/null 2>"$work/err$BASHPID"; then
         echo "failed: $group isl $isl osl $osl C $c tp $tp: $(head -1 "$work/err$BASHPID")" >&2
         return

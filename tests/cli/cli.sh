@@ -81,7 +81,7 @@ bad 'there is no trace' run
 bad 'give KEY=VALUE' "${run[@]}" --set seed
 bad 'this version has not got --replay and --run' "${run[@]}" --replay x
 bad 'profile: x: No such file or directory; give the folder of a profile' "${run[@]}" --profile x
-bad 'holds no meta.yaml; give the folder of a profile' "${run[@]}" --profile .
+bad 'give the folder of a profile' "${run[@]}" --profile .
 bad 'unknown kind schedulrs; the nearest is schedulers' list schedulrs
 bad 'unknown option --cvs; the nearest is --csv' report --cvs t.db
 good 'Usage: tandem run' run --help
@@ -99,7 +99,7 @@ bad 'max_num_seqs: "x" is not a whole number' "${run[@]}" --set max_num_seqs=x
 bad 'seed: "x" is not a whole number' "${run[@]}" --seed x
 bad 'block_size: 0 is out of range' "${run[@]}" --set block_size=0
 bad 'scheduler: unknown value "fsfc"; the nearest is fcfs' "${run[@]}" --scheduler fsfc
-bad 'this version has not got "fp8"; it has bfloat16' "${run[@]}" --set dtype=fp8
+bad 'backend roofline knows no times of fp8' "${run[@]}" --set dtype=fp8
 bad 'the nearest is "llama-3.1-8b"' "${run[@]}" --model llama-3.1-8
 bad 'h20' "${run[@]}" --gpu h20
 bad 'nothere.json' "${run[@]}" --model ./nothere.json
@@ -214,6 +214,25 @@ good 'finished' run --trace other.csv --db t.db \
 
 good 'requests' trace info other.csv --map arrival_s=when,prompt_tokens=in,output_tokens=out
 
+# ---- validate ----
+printf 'arrival_s,prompt_tokens,output_tokens,ttft_ms,e2e_ms\n0,10,5,1e9,2e9\n' >slow.csv
+bad 'validate: give what was measured' validate
+bad 'nothere.csv' validate nothere.csv
+bad 'give METRIC=PERCENT' validate slow.csv --bound all
+bad 'give COLUMN=VALUE' validate slow.csv --where run
+bad 'unknown option --bund; the nearest is --bound' validate slow.csv --bund all=1
+bad 'unknown option --sheduler; the nearest is --scheduler' validate slow.csv --sheduler fcfs
+bad 'unexpected argument ok.csv' validate slow.csv ok.csv
+bad 'the nearest that was is ttft_ms_p9' validate slow.csv --bound ttft_ms_p96=1
+bad 'no such run' validate t.db --run 99
+bad 'holds several runs' validate t.db
+good 'Usage: tandem validate' validate --help
+good 'mean |error|' validate slow.csv
+good '"passed": true' validate slow.csv --json --bound all=100
+"$tandem" validate slow.csv --quiet --bound all=10 >out 2>err
+same 'a missed bound: exit code' 1 $?
+same 'a missed bound is no error' '' "$(cat err)"
+
 # ---- trace info, trace cache ----
 good 'requests' trace info ok.csv
 good '"requests"' trace info ok.csv --json
@@ -223,6 +242,40 @@ printf '%s\n' '# prefix_block=16' arrival_s,prompt_tokens,output_tokens,prefix_h
 good '"block_hit_rate": 0.25' trace cache hashed.csv --json
 good 'lru' trace cache hashed.csv --flat --blocks 1,2,inf
 bad 'sharing' trace cache hashed.csv --prefix sharing
+
+# ---- trace convert, scale, generate; a SPEC in place of a file ----
+good 'conv.csv: 1 requests' trace convert ok.csv -o conv.csv
+same 'what is converted is the same' "$(cat ok.csv)" "$(cat conv.csv)"
+good '"requests": 2000' trace convert whole.csv.gz -o conv.csv.gz --json
+good '1999 requests' trace scale whole.csv.gz -o half.csv --set trace.rate_scale=2 \
+    --set trace.start_s=2
+same 'scaled by two' '0,3,5|0.5,4,5' "$(sed -n 2,3p half.csv | paste -sd'|')"
+bad 'where to? give -o FILE' trace convert ok.csv
+bad '--trace-format azure cannot be written' trace convert ok.csv -o x.csv --trace-format azure
+bad 'nothing to change' trace scale ok.csv -o x.csv
+bad 'ok.csv is no SPEC' trace generate ok.csv -o x.csv
+bad 'unknown key "rte"; did you mean rate?' trace generate generate:poisson,rte=5 -o x.csv
+bad 'cannot be written' trace convert ok.csv -o /nonexistent/x.csv
+bad 'max_num_seqs changes nothing here' trace convert ok.csv -o x.csv --set max_num_seqs=1
+same 'what is refused writes nothing' '' "$(ls x.csv* 2>/dev/null)"
+good 'made.csv: 50 requests' trace generate generate:poisson,n=50,rate=5 -o made.csv
+good 'requests         50' trace info generate:poisson,n=50,rate=5
+good 'finished' run --trace generate:poisson,n=50,rate=5 --db t.db
+good 'synthetic: generate:poisson seed 1' run --trace generate:poisson,n=50,rate=5 --db t.db
+digest() { "$tandem" run --db t.db --quiet --json --trace "$1" | grep '"digest"'; }
+same 'a SPEC and the file made of it run alike' "$(digest generate:poisson,n=50,rate=5)" \
+    "$(digest made.csv)"
+bad 'did you mean poisson?' run --trace generate:poison --db t.db
+good 'generate:multiturn' list traces
+good 'generate:NAME,tenant_skew=' list traces
+
+# A thousand lines of anybody's log.
+{ echo 'user,when,in,out,host'; for i in {1..1000}; do
+    echo "u$((i % 7)),$((i / 5)).$((i % 5 * 2)),$((i % 900 + 1)),$((i % 60 + 1)),h$i"; done; } >log.csv
+good 'requests         1000' trace info log.csv \
+    --map arrival_s=when,prompt_tokens=in,output_tokens=out,tenant=user
+good 'finished                                          1000' run --trace log.csv --db t.db \
+    --map arrival_s=when,prompt_tokens=in,output_tokens=out,tenant=user
 
 if [ $failures -ne 0 ]; then
     echo "cli.sh: $failures failed"

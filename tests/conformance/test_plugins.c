@@ -11,6 +11,7 @@
 #include "backend/registry.h"
 #include "policies/registry.h"
 #include "tests/support/conform.h"
+#include "tests/support/fake_cluster.h"
 #include "tests/support/lab.h"
 #include "tests/support/trace_world.h"
 
@@ -114,7 +115,7 @@ static const char *route_fault(const struct router_ops *ops, uint32_t n, uint32_
     struct slots tenant;
     struct rng g;
     struct err e = {0};
-    struct replica_load load[8] = {0};
+    struct fake_cluster c = {0};
     struct req_info q[ROUTED] = {0};
     const char *fault = NULL;
     params_init(&params);
@@ -126,21 +127,24 @@ static const char *route_fault(const struct router_ops *ops, uint32_t n, uint32_
     if (self == NULL)
         fault = "does not open without parameters";
     for (uint32_t i = 0; i < ROUTED && fault == NULL; i++) {
-        struct route_view v = {i * NS_PER_MS, n, load};
+        struct route_view v = fake_view(&c, i * NS_PER_MS, n);
         q[i] = (struct req_info){.seq = i, .tenant = i % 7, .prompt_tokens = 1 + i % 90};
         for (uint32_t r = 0; r < n; r++) {
-            load[r].capacity_units = 1000;
-            load[r].waiting = ops->reads_load ? (uint32_t)rng_below(&g, 9) : 0;
-            load[r].free_units = ops->reads_load ? rng_below(&g, 1000) : 0;
+            c.load[r].capacity_units = 1000;
+            c.load[r].waiting = (uint32_t)rng_below(&g, 9);
+            c.load[r].free_units = rng_below(&g, 1000);
+            c.cached[r] = (uint32_t)rng_below(&g, q[i].prompt_tokens);
         }
         to[i] = ops->route(self, &v, &q[i], slots_at(&tenant, i % 7));
         if (to[i] >= n && to[i] != ROUTE_REJECT)
             fault = "names a replica that is not there";
-        else if (to[i] != ROUTE_REJECT)
-            load[to[i]].in_flight++;
+        else if (to[i] != ROUTE_REJECT) {
+            c.count[to[i]].dispatched++;
+            c.count[to[i]].in_flight++;
+        }
         uint32_t done = i / 2; /* it goes when every second one has come */
         if (fault == NULL && i % 2 == 1 && to[done] != ROUTE_REJECT) {
-            load[to[done]].in_flight--;
+            c.count[to[done]].in_flight--;
             if (ops->on_done != NULL)
                 ops->on_done(self, &v, &q[done], to[done], 5);
         }

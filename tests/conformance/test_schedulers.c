@@ -66,6 +66,9 @@ static void expect_row(const struct lab *l, size_t i)
         ck_assert_str_eq(reason, "");
     } else if (strcmp(reason, "capacity") == 0) { /* only what could outgrow memory alone */
         ck_assert_uint_gt(rec->prompt_tokens + rec->max_tokens, limits_kv_tokens(&l->limits));
+    } else if (strcmp(reason, "prompt_too_long") == 0) { /* prompts are not cut in such steps */
+        ck_assert_int_eq(l->scheduler->batching, BATCHING_SEPARATE);
+        ck_assert_uint_gt(rec->prompt_tokens, l->limits.max_num_batched_tokens);
     } else { /* the policy's own will, or a parent that was refused */
         ck_assert_msg(strcmp(reason, "policy") == 0 || strcmp(reason, "parent") == 0,
                       "%s: request %llu refused: %s", l->scheduler->name,

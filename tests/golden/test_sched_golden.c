@@ -1,6 +1,6 @@
 /* test_sched_golden.c: the reference sequences of scheduling.md section 12 that are built so far
- * (G1, G2, G4), step by step: M = 20 tokens, blocks of one token, N = 4, 64 tokens a step, a step
- * takes 1 ms, w_p = 1, w_q = 2. */
+ * (G1 to G4, G6), and of RPM and LPM, step by step: M = 20 tokens, blocks of one token, N = 4, 64
+ * tokens a step, a step takes 1 ms, w_p = 1, w_q = 2. */
 #include <check.h>
 #include <stdlib.h>
 
@@ -229,6 +229,142 @@ START_TEST(g2_there_was_room)
 }
 END_TEST
 
+/* And under DLPM, A and B with q > 0: what does not fit is passed over, and B goes in. */
+START_TEST(g2_dlpm_passes_over)
+{
+    struct lab l;
+    golden_lab(&l, "dlpm");
+    params_set_num(&l.params, "dlpm.quantum", PARAM_REAL, 10);
+    lab_add(&l, 0, "A", 4, 6);
+    lab_add(&l, 0, "B", 3, 1);
+    lab_add(&l, 0, "C", 16, 2);
+    lab_add(&l, NS_PER_MS / 2, "B", 1, 2);
+    watch(&l);
+    const struct seen *s = seen_decision(NS_PER_MS);
+    ck_assert_double_eq(s->c[C], 10);
+    ck_assert_double_eq(s->c[B], 10 - 3 - 2);
+    ck_assert_uint_eq(s->n_waiting, 2);
+    ck_assert_uint_eq(s->waiting[0], 2); /* C's is tried first, and needs 18 of the 10 free */
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 3, 0), NS_PER_MS);
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 2, 0), 6 * NS_PER_MS);
+    lab_release(&l);
+}
+END_TEST
+
+/* ---- G3: DLPM refills ---- */
+
+/* At 2 ms A has q = -3 and B -1, both wait, the quantum is 10; C only runs, with q = 4 or -2. One
+ * refill gives A 7 and B 9 (each is then charged a prompt of 1); C's 4 stays, its -2 becomes 8. */
+static const struct {
+    uint32_t prompt;
+    double before, after;
+} g3_idle[] = {{2, 4, 4}, {8, -2, 8}};
+
+START_TEST(g3_refill)
+{
+    struct lab l;
+    golden_lab(&l, "dlpm");
+    params_set_num(&l.params, "dlpm.quantum", PARAM_REAL, 10);
+    l.limits.num_gpu_blocks = 100;
+    l.limits.max_num_seqs = 8;
+    lab_add(&l, 0, "A", 9, 2);
+    lab_add(&l, 0, "B", 7, 2);
+    lab_add(&l, 0, "C", g3_idle[_i].prompt, 9);
+    lab_add(&l, NS_PER_MS + 1, "A", 1, 3);
+    lab_add(&l, NS_PER_MS + 1, "B", 1, 3);
+    lab_add(&l, 2 * NS_PER_MS + 1, "D", 1, 1);
+    watch(&l);
+    const struct seen *s = seen_decision(2 * NS_PER_MS);
+    ck_assert_uint_eq(s->n_waiting, 2);
+    ck_assert_double_eq(s->c[A], -3);
+    ck_assert_double_eq(s->c[B], -1);
+    ck_assert_double_eq(s->c[C], g3_idle[_i].before);
+    s = seen_arrival(5);
+    ck_assert_double_eq(s->c[A], 7 - 1);
+    ck_assert_double_eq(s->c[B], 9 - 1);
+    ck_assert_double_eq(s->c[C], g3_idle[_i].after);
+    lab_release(&l);
+}
+END_TEST
+
+/* ---- RPM: what counts ---- */
+
+/* k = 2: refused arrivals do not count, and one accepted just 60 s ago does not any more; other
+ * tenants have counts of their own. */
+START_TEST(rpm_counts_the_accepted)
+{
+    static const uint32_t at_s[] = {0, 10, 20, 60, 61, 70};
+    static const bool refused[] = {false, false, true, false, true, false};
+    struct lab l;
+    golden_lab(&l, "rpm");
+    params_set_num(&l.params, "rpm.k", PARAM_INT, 2);
+    for (size_t i = 0; i < ARRAY_LEN(at_s); i++)
+        lab_add(&l, at_s[i] * NS_PER_S, "A", 2, 2);
+    lab_add(&l, 70 * NS_PER_S, "B", 2, 2);
+    ck_assert_msg(lab_run(&l), "%s", l.err.text);
+    for (uint64_t i = 0; i < ARRAY_LEN(at_s); i++)
+        ck_assert_msg((lab_row(&l, i)->status == STATUS_REFUSED) == refused[i], "arrival %llu",
+                      (unsigned long long)i);
+    ck_assert_int_eq(lab_row(&l, 6)->status, STATUS_FINISHED);
+    lab_release(&l);
+}
+END_TEST
+
+/* ---- LPM: SGLang's order ---- */
+
+/* One at a time: 0 leaves a prompt of 40 in the cache. Of those that then wait, 4 hits all of it
+ * and goes first; of 1, 2 and 3, which hit nothing, 2 begins as 1 does and goes last: after 3. When
+ * 1 has been computed 2 hits it, and goes before 3 after all. */
+START_TEST(lpm_order)
+{
+    static struct segment text[] = {{7, 0, 40}, {8, 0, 50}, {8, 0, 45}, {9, 0, 40}, {7, 0, 41}};
+    struct lab l;
+    golden_lab(&l, "lpm");
+    l.limits.num_gpu_blocks = 1000;
+    l.limits.max_num_seqs = 1;
+    l.limits.max_num_batched_tokens = 200;
+    for (size_t i = 0; i < ARRAY_LEN(text); i++) {
+        struct trace_rec *r =
+            lab_add(&l, i == 0 ? 0 : NS_PER_MS / 2, "A", text[i].tokens, i == 0 ? 1 : 2);
+        r->segment = &text[i];
+        r->n_segments = 1;
+    }
+    ck_assert_msg(lab_run(&l), "%s", l.err.text);
+    static const uint64_t order[] = {0, 4, 1, 2, 3};
+    size_t n = 0;
+    for (size_t i = 0; i < l.n_decision; i++)
+        if (l.decision[i].what == DEC_ADMIT)
+            ck_assert_uint_eq(l.decision[i].seq, order[n++]);
+    ck_assert_uint_eq(n, 5);
+    ck_assert_uint_eq(lab_row(&l, 2)->cached_tokens, 44); /* not computed beside 1 */
+    lab_release(&l);
+}
+END_TEST
+
+/* In one decision with room for all: those that begin like another come last. */
+START_TEST(lpm_one_of_a_kind_first)
+{
+    static struct segment text[] = {{8, 0, 50}, {8, 0, 45}, {9, 0, 40}, {8, 0, 31}};
+    struct lab l;
+    golden_lab(&l, "lpm");
+    l.limits.num_gpu_blocks = 1000;
+    l.limits.max_num_batched_tokens = 200;
+    for (size_t i = 0; i < ARRAY_LEN(text); i++) {
+        struct trace_rec *r = lab_add(&l, 0, "A", text[i].tokens, 1);
+        r->segment = &text[i];
+        r->n_segments = 1;
+    }
+    ck_assert_msg(lab_run(&l), "%s", l.err.text);
+    static const uint64_t order[] = {0, 2, 3, 1}; /* 3 is too short to count as alike */
+    size_t n = 0;
+    for (size_t i = 0; i < l.n_decision; i++)
+        if (l.decision[i].what == DEC_ADMIT)
+            ck_assert_uint_eq(l.decision[i].seq, order[n++]);
+    ck_assert_uint_eq(n, 4);
+    lab_release(&l);
+}
+END_TEST
+
 /* ---- G4: vLLM preempts the tail of running ---- */
 
 /* r1 to r3 fill memory with their prompts (5 + 5 + 10); at 1 ms r1 needs a block. r3 goes, to the
@@ -262,6 +398,59 @@ START_TEST(g4_preemption)
 }
 END_TEST
 
+/* ---- G6: Sarathi's step ---- */
+
+/* tau = 8. At 1 ms three requests decode, a prompt of 25 has 20 left (5 went beside the three
+ * one-token prompts), and a new prompt of 4 has come: tokens 1, 1, 1, 5, and the new one waits
+ * until the prompt before it is done: 5 + 5 + 5, and the last 5 leave no room either. */
+START_TEST(g6_sarathi_step)
+{
+    struct lab l;
+    golden_lab(&l, "sarathi");
+    l.limits.kv_admission = KV_ADMISSION_PAGED;
+    l.limits.num_gpu_blocks = 100;
+    l.limits.max_num_seqs = 8;
+    params_set_num(&l.params, "sarathi.tau", PARAM_INT, 8);
+    for (int i = 0; i < 3; i++)
+        lab_add(&l, 0, "A", 1, 9);
+    lab_add(&l, 0, "A", 25, 1);
+    lab_add(&l, NS_PER_MS / 2, "B", 4, 1);
+    watch(&l);
+    ck_assert_uint_eq(l.step[0].prefill_tokens, 8); /* 1 + 1 + 1 + 5 */
+    for (int i = 1; i <= 4; i++) {
+        ck_assert_uint_eq(l.step[i].n_decode, 3);
+        ck_assert_uint_eq(l.step[i].decode_tokens, 3);
+        ck_assert_uint_eq(l.step[i].n_prefill, 1);
+        ck_assert_uint_eq(l.step[i].prefill_tokens, 5);
+    }
+    ck_assert_uint_eq(admitted_in(&l, 1, 5 * NS_PER_MS), 0); /* budget 0 */
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 4, 0), 5 * NS_PER_MS);
+    lab_release(&l);
+}
+END_TEST
+
+/* ---- vLLM's priorities: beside G4 ---- */
+
+/* Three fill memory; at 1 ms the first needs a block. The least urgent goes although it was
+ * admitted first of all, and waits behind the more urgent one that came later. */
+START_TEST(priority_victim)
+{
+    struct lab l;
+    golden_lab(&l, "priority");
+    l.limits.kv_admission = KV_ADMISSION_PAGED;
+    lab_add(&l, 0, "A", 10, 4)->priority = 5;
+    lab_add(&l, 0, "A", 5, 4)->priority = 1;
+    lab_add(&l, 0, "A", 5, 4)->priority = 1;
+    lab_add(&l, NS_PER_MS / 2, "A", 10, 1)->priority = 2;
+    watch(&l);
+    ck_assert_uint_eq(admitted_in(&l, 0, 1), 3);
+    ck_assert_int_eq(lab_at(&l, DEC_PREEMPT, 0, 0), NS_PER_MS);
+    ck_assert_uint_eq(lab_count(&l, DEC_PREEMPT), 1);
+    ck_assert_int_lt(lab_at(&l, DEC_ADMIT, 3, 0), lab_at(&l, DEC_ADMIT, 0, 1));
+    lab_release(&l);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("reference sequences");
@@ -272,7 +461,14 @@ int main(void)
     tcase_add_test(t, g1_never_down);
     tcase_add_test(t, g2_head_of_line);
     tcase_add_test(t, g2_there_was_room);
+    tcase_add_test(t, g2_dlpm_passes_over);
+    tcase_add_loop_test(t, g3_refill, 0, (int)ARRAY_LEN(g3_idle));
+    tcase_add_test(t, rpm_counts_the_accepted);
+    tcase_add_test(t, lpm_order);
+    tcase_add_test(t, lpm_one_of_a_kind_first);
     tcase_add_test(t, g4_preemption);
+    tcase_add_test(t, g6_sarathi_step);
+    tcase_add_test(t, priority_victim);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

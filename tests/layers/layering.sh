@@ -32,7 +32,7 @@ may_include() {
 }
 
 plain='base|arena|params|limits|hash|rng|names'
-policy="$plain|scheduler|router|kvpolicy|prefix|predictor|view|request"
+policy="$plain|scheduler|router|kvpolicy|prefix|predictor|view|request|tenant_queue|prefix_order|wait_order"
 formats='sqlite3|jansson|zlib|yaml|cuda|cublas'
 may_include sim 'sim/[a-z_]+\.h' "$formats"
 may_include policies "sim/($policy)\.h|policies/registry\.(h|def)" "$formats|gsl"

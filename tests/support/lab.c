@@ -232,6 +232,7 @@ bool lab_run(struct lab *l)
         .clock = l->clock,
         .concurrency = l->concurrency,
         .seed = l->seed,
+        .snapshot_age_ns = l->snapshot_age_ns,
         .store_steps = true,
     };
     bool ok = sim_run(&cfg, &l->result, &l->err);

@@ -31,7 +31,7 @@ struct lab {
     uint64_t seed;
     double step_ns, token_ns; /* a step lasts step_ns + token_ns x its tokens */
     uint64_t fail_at_step;    /* the backend fails at this step; UINT64_MAX: never */
-    ns_t warmup_ns, horizon_ns;
+    ns_t warmup_ns, horizon_ns, snapshot_age_ns;
     bool has_after;
     struct params params;
     struct names tenants, classes;

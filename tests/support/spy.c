@@ -30,6 +30,7 @@ static void settle(struct wrapped *w, const struct sched_view *v)
     double low = HUGE_VAL, high = -HUGE_VAL;
     for (uint32_t t = 0; t < SPY_TENANTS; t++) {
         d->w_after[t] = s->w[t];
+        d->refilled[t] = s->refilled[t];
         d->backlogged[t] = s->waiting[t] > 0;
         if (d->backlogged[t] && s->inner->tenant_counter != NULL) {
             double c = s->inner->tenant_counter(w->inner, v, t);
@@ -53,9 +54,62 @@ static void expect_charge(const struct wrapped *w, const struct sched_view *v, r
     struct spy *s = w->spy;
     if (s->inner->tenant_counter == NULL)
         return;
-    double charged = counter(w, v, id) - before;
+    double charged = (counter(w, v, id) - before) * (s->quantum > 0 ? -1 : 1);
     double owed = due / s->weight[view_req(v, id)->tenant];
     s->charge_error = fmax(s->charge_error, fabs(charged - owed));
+}
+
+/* ---- deficits ---- */
+
+static double balance(const struct spy *s, uint32_t t, double q)
+{
+    return q + s->w[t] - s->refilled[t] * s->quantum;
+}
+
+/* Only refills and charges move a deficit, but for what joining does to it. */
+static void check_balance(const struct wrapped *w, const struct sched_view *v, uint32_t t)
+{
+    struct spy *s = w->spy;
+    if (s->quantum <= 0)
+        return;
+    double q = s->inner->tenant_counter(w->inner, v, t);
+    s->q_min = fmin(s->q_min, q);
+    s->q_max = fmax(s->q_max, q);
+    s->refill_error = fmax(s->refill_error, fabs(balance(s, t, q) - s->rejoined_owing[t]));
+}
+
+static void read_counters(const struct wrapped *w, const struct sched_view *v, double *q)
+{
+    for (uint32_t t = 0; t < MIN(view_tenants(v), SPY_TENANTS); t++)
+        q[t] = w->spy->inner->tenant_counter(w->inner, v, t);
+}
+
+/* Whatever next_candidate raised it by were refills. */
+static void count_refills(const struct wrapped *w, const struct sched_view *v, const double *before)
+{
+    struct spy *s = w->spy;
+    double q[SPY_TENANTS];
+    read_counters(w, v, q);
+    for (uint32_t t = 0; t < MIN(view_tenants(v), SPY_TENANTS); t++) {
+        double n = (q[t] - before[t]) / s->quantum;
+        s->refill_error = fmax(s->refill_error, fabs(n - round(n)));
+        s->refilled[t] += n;
+        check_balance(w, v, t);
+    }
+}
+
+/* A decision is over. If slots were not the reason, then somebody who waits has credit that memory
+ * keeps him from using, or all were tried. */
+static void check_gate(const struct wrapped *w, const struct sched_view *v, enum try_result res)
+{
+    struct spy *s = w->spy;
+    bool waits = false;
+    for (uint32_t t = 0; t < MIN(view_tenants(v), SPY_TENANTS); t++) {
+        waits = waits || s->waiting[t] > 0;
+        if (s->waiting[t] > 0 && s->inner->tenant_counter(w->inner, v, t) > 0)
+            return;
+    }
+    s->gated += waits && res != TRY_NO_SLOT && s->tried < v->n_waiting;
 }
 
 static void *open(struct arena *a, const struct params *p, const struct limits *l, struct err *e)
@@ -74,10 +128,16 @@ static enum adm on_arrival(void *self, const struct sched_view *v, req_id id, ns
     uint32_t t = view_req(v, id)->tenant;
     ck_assert_uint_lt(t, SPY_TENANTS);
     if (s->live[t] == 0)
-        s->lone[t] = (struct spy_lone){id, true, total(s) - s->w[t]};
+        s->lone[t] = (struct spy_lone){true, total(s) - s->w[t]};
     s->live[t]++;
     s->waiting[t]++;
-    return s->inner->on_arrival == NULL ? ADM_ACCEPT : s->inner->on_arrival(w->inner, v, id, wake);
+    enum adm answer =
+        s->inner->on_arrival == NULL ? ADM_ACCEPT : s->inner->on_arrival(w->inner, v, id, wake);
+    ck_assert_int_eq(answer, ADM_ACCEPT);     /* the accounts know no other */
+    if (s->quantum > 0 && s->waiting[t] == 1) /* may forgive debt, or drop credit */
+        s->rejoined_owing[t] = balance(s, t, counter(w, v, id));
+    check_balance(w, v, t);
+    return answer;
 }
 
 static void step_begin(void *self, const struct sched_view *v)
@@ -98,8 +158,22 @@ static req_id next_candidate(void *self, const struct sched_view *v, req_id last
                              enum try_result res)
 {
     struct wrapped *w = self;
-    if (w->spy->inner->next_candidate != NULL)
-        return w->spy->inner->next_candidate(w->inner, v, last, res);
+    struct spy *s = w->spy;
+    double before[SPY_TENANTS];
+    if (s->quantum > 0)
+        read_counters(w, v, before);
+    if (res == TRY_FIRST || res == TRY_ADMITTED || res == TRY_LOADING)
+        s->tried = res == TRY_FIRST ? 0 : s->tried;
+    else
+        s->tried++;
+    if (s->inner->next_candidate != NULL) {
+        req_id id = s->inner->next_candidate(w->inner, v, last, res);
+        if (s->quantum > 0)
+            count_refills(w, v, before);
+        if (s->quantum > 0 && id == REQ_NONE)
+            check_gate(w, v, res);
+        return id;
+    }
     bool go_on = res == TRY_FIRST || res == TRY_ADMITTED || res == TRY_LOADING;
     return go_on ? view_waiting_first(v) : REQ_NONE;
 }
@@ -110,9 +184,9 @@ static void on_admit(void *self, const struct sched_view *v, req_id id, uint32_t
     struct wrapped *w = self;
     struct spy *s = w->spy;
     const struct req_info *q = view_req(v, id);
-    double due = resumed ? 0 : s->wp * q->prompt_tokens;
+    double due = resumed ? 0 : s->wp * (s->charge_extend ? extend : q->prompt_tokens);
     struct spy_lone *lone = &s->lone[q->tenant];
-    if (lone->waits && lone->id == id) {
+    if (lone->waits) { /* the first of its tenant to go in, whichever the policy prefers */
         s->isolation = fmax(s->isolation, total(s) - s->w[q->tenant] - lone->others_at_arrival);
         lone->waits = false;
     }
@@ -123,6 +197,7 @@ static void on_admit(void *self, const struct sched_view *v, req_id id, uint32_t
     if (s->inner->on_admit != NULL)
         s->inner->on_admit(w->inner, v, id, extend, cached, resumed);
     expect_charge(w, v, id, before, due);
+    check_balance(w, v, q->tenant);
 }
 
 static void on_tokens(void *self, const struct sched_view *v, req_id id, uint32_t prefill_done,
@@ -137,6 +212,7 @@ static void on_tokens(void *self, const struct sched_view *v, req_id id, uint32_
     if (s->inner->on_tokens != NULL)
         s->inner->on_tokens(w->inner, v, id, prefill_done, out_new, recomputed, at);
     expect_charge(w, v, id, before, s->wq * out_new);
+    check_balance(w, v, view_req(v, id)->tenant);
 }
 
 static void on_finish(void *self, const struct sched_view *v, req_id id, enum finish_reason why,
@@ -186,7 +262,13 @@ bool spy_run(struct spy *spy, struct lab *l)
     };
     struct spy_decision *d = spy->d;
     size_t cap = spy->cap;
-    *spy = (struct spy){.inner = inner, .wp = spy->wp, .wq = spy->wq, .d = d, .cap = cap};
+    *spy = (struct spy){.inner = inner,
+                        .wp = spy->wp,
+                        .wq = spy->wq,
+                        .quantum = spy->quantum,
+                        .charge_extend = spy->charge_extend,
+                        .d = d,
+                        .cap = cap};
     for (uint32_t t = 0; t < SPY_TENANTS; t++)
         spy->weight[t] = t < l->tenants.n ? params_map_num(&l->params, "vtc", "weights",
                                                            names_text(&l->tenants, t), 1.0)
@@ -256,6 +338,21 @@ double spy_lag(const struct spy *s)
             if (f != g)
                 worst = fmax(worst, worst_change(s, g, f, false, false));
     return worst;
+}
+
+uint64_t spy_refill_differences(const struct spy *s)
+{
+    uint64_t n = 0;
+    for (size_t k = 1; k < s->n; k++)
+        for (uint32_t i = 0; i < SPY_TENANTS; i++)
+            for (uint32_t j = i + 1; j < SPY_TENANTS; j++) {
+                const struct spy_decision *a = &s->d[k - 1], *b = &s->d[k];
+                bool joint =
+                    a->backlogged[i] && a->backlogged[j] && b->backlogged[i] && b->backlogged[j];
+                double di = b->refilled[i] - a->refilled[i], dj = b->refilled[j] - a->refilled[j];
+                n += joint && fabs(di - dj) > 1e-6;
+            }
+    return n;
 }
 
 double spy_counter_spread(const struct spy *s)

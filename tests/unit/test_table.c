@@ -451,7 +451,7 @@ static const struct {
     const char *file, *text; /* text NULL: the file is missing */
     const char *message;
 } broken[] = {
-    {"meta.yaml", NULL, ": holds no meta.yaml; give the folder of a profile"},
+    {"meta.yaml", NULL, ": holds no meta.yaml and no system.yaml; give the folder of a profile"},
     {"meta.yaml", "", "/meta.yaml:1: holds no mapping"},
     {"meta.yaml", "a: b\nc: [1\n", "/meta.yaml:3: "},
     {"meta.yaml", "hardware: a\n", "/meta.yaml:1: model: is missing; add it"},

@@ -1,0 +1,270 @@
+/* sched_dlpm.c: Deficit Longest Prefix Match (arXiv 2501.14312, Algorithm 1; scheduling.md 3.6):
+ * the order of longest prefix match, gated by a deficit per tenant.
+ *
+ * A tenant whose deficit q is positive may have requests admitted, each charged what the cache did
+ * not hold of its prompt, at admission; output tokens are charged as they come out, so that q may
+ * go far below zero. When no tenant with waiting requests has q > 0, those with q <= 0 get quanta
+ * until one has. What does not fit is passed over; but while somebody with q > 0 waits, the others
+ * stay gated, even if they would fit.
+ *
+ * The paper's loop has no end while memory is full, and refills one quantum at a time: here a
+ * request is tried once a decision, the k refills that are due are added at once, and a decision
+ * ends when all that may be tried were. Members (l in the paper) are tenants with requests that
+ * wait or run; who joins begins with q = 0 (`rejoin=zero`, which the paper's proof of the latency
+ * bound needs) or with the debt it left with (`keep_debt`, so that a tenant with one request at a
+ * time pays too). A request that comes back after a preemption is not charged again.
+ *
+ * Must hold: q <= quantum; two tenants that wait throughout are refilled equally often. */
+#include <string.h>
+
+#include "sim/prefix_order.h"
+#include "sim/scheduler.h"
+#include "sim/tenant_queue.h"
+
+#define MOST_FAILURES 128u /* tries in vain of one decision: as many as prefix_order sorts */
+
+struct tenant {
+    int64_t q;                /* the deficit counter, fixed point */
+    uint32_t live, waiting;   /* its requests */
+    uint32_t place;           /* among the members, while live > 0 */
+    uint32_t failed;          /* of its waiting requests, tried in vain in decision ... */
+    uint64_t failed_decision; /* ... this one */
+};
+
+struct mark {
+    uint64_t tried_in; /* the decision */
+};
+
+struct dlpm {
+    struct arena *arena;
+    int64_t we, wq, quantum; /* fixed point */
+    bool keep_debt;
+    uint32_t *member;
+    size_t n_members, cap;
+
+    uint64_t decision;
+    uint32_t failures; /* of this decision */
+    struct prefix_order order;
+};
+
+static const struct param_desc params[] = {
+    {"we", PARAM_REAL, "1", "service of a prompt token that was not cached (w_e)", 0, 1e6, NULL},
+    {"wq", PARAM_REAL, "2", "service of an output token (w_q)", 0, 1e6, NULL},
+    {"quantum", PARAM_REAL, "20000", "service of a refill (Q^u): larger = more locality", 1, 1e12,
+     NULL},
+    {"rejoin", PARAM_STR, "zero", "counter of a tenant that comes back: zero, or the debt it had",
+     0, 0, "zero|keep_debt"},
+    {NULL, PARAM_INT, NULL, NULL, 0, 0, NULL},
+};
+
+static void *open(struct arena *a, const struct params *p, const struct limits *l, struct err *e)
+{
+    (void)l;
+    (void)e;
+    struct dlpm *d = arena_alloc(a, sizeof(*d));
+    d->arena = a;
+    d->we = service_fixed(params_num(p, params, "dlpm", "we"));
+    d->wq = service_fixed(params_num(p, params, "dlpm", "wq"));
+    d->quantum = service_fixed(params_num(p, params, "dlpm", "quantum"));
+    d->keep_debt = strcmp(params_str(p, params, "dlpm", "rejoin"), "keep_debt") == 0;
+    return d;
+}
+
+static struct tenant *tenant_at(const struct sched_view *v, uint32_t t)
+{
+    return view_tenant_state(v, t);
+}
+
+static struct tenant *tenant_of(const struct sched_view *v, req_id id)
+{
+    return tenant_at(v, view_req(v, id)->tenant);
+}
+
+/* ---- members ---- */
+
+static void enter(struct dlpm *d, const struct sched_view *v, uint32_t t)
+{
+    struct tenant *u = tenant_at(v, t);
+    if (u->live++ > 0)
+        return;
+    u->q = d->keep_debt ? MIN(u->q, 0) : 0;
+    d->member = arena_reserve(d->arena, d->member, &d->cap, d->n_members + 1, sizeof(*d->member));
+    u->place = (uint32_t)d->n_members;
+    d->member[d->n_members++] = t;
+}
+
+static void leave(struct dlpm *d, const struct sched_view *v, uint32_t t)
+{
+    struct tenant *u = tenant_at(v, t);
+    if (--u->live > 0)
+        return;
+    uint32_t last = d->member[--d->n_members];
+    d->member[u->place] = last;
+    tenant_at(v, last)->place = u->place;
+}
+
+/* ---- the gate ---- */
+
+/* What can still be tried in this decision. */
+struct choice {
+    uint32_t positive; /* tenants that wait with q > 0 */
+    uint32_t open;     /* requests of theirs that were not tried */
+    uint32_t untried;  /* of everybody */
+};
+
+static struct choice choices(const struct dlpm *d, const struct sched_view *v)
+{
+    struct choice c = {0};
+    for (size_t i = 0; i < d->n_members; i++) {
+        const struct tenant *u = tenant_at(v, d->member[i]);
+        uint32_t failed = u->failed_decision == d->decision ? u->failed : 0;
+        bool positive = u->waiting > 0 && u->q > 0;
+        c.positive += positive;
+        c.open += positive ? u->waiting - failed : 0;
+        c.untried += u->waiting - failed;
+    }
+    return c;
+}
+
+/* Quanta after which q > 0, for a q that is not. */
+static int64_t quanta_due(const struct dlpm *d, const struct tenant *u)
+{
+    return -u->q / d->quantum + 1;
+}
+
+/* Nobody who waits has q > 0: as many refills as it takes until one has. In each, every member with
+ * q <= 0 gets a quantum; one that only runs stops getting any when it is above zero. */
+static void refill(const struct dlpm *d, const struct sched_view *v)
+{
+    int64_t k = INT64_MAX;
+    for (size_t i = 0; i < d->n_members; i++) {
+        const struct tenant *u = tenant_at(v, d->member[i]);
+        if (u->waiting > 0)
+            k = MIN(k, quanta_due(d, u));
+    }
+    for (size_t i = 0; i < d->n_members; i++) {
+        struct tenant *u = tenant_at(v, d->member[i]);
+        if (u->q <= 0)
+            u->q += MIN(k, quanta_due(d, u)) * d->quantum;
+    }
+}
+
+static void note_failure(struct dlpm *d, const struct sched_view *v, req_id id)
+{
+    struct tenant *u = tenant_of(v, id);
+    if (u->failed_decision != d->decision)
+        u->failed = 0;
+    u->failed_decision = d->decision;
+    u->failed++;
+    d->failures++;
+}
+
+/* The next one in order that was not tried yet; the order begins anew at its end. */
+static req_id next_untried(struct dlpm *d, const struct sched_view *v)
+{
+    for (;;) {
+        req_id id = prefix_order_next(&d->order, v);
+        if (id == REQ_NONE)
+            prefix_order_rewind(&d->order, v);
+        else if (((const struct mark *)view_req_state(v, id))->tried_in != d->decision)
+            return id;
+    }
+}
+
+static req_id next_candidate(void *self, const struct sched_view *v, req_id last,
+                             enum try_result res)
+{
+    struct dlpm *d = self;
+    if (res == TRY_FIRST) {
+        d->decision++;
+        d->failures = 0;
+        prefix_order_begin(&d->order, v);
+    } else if (res != TRY_ADMITTED && res != TRY_LOADING) {
+        note_failure(d, v, last);
+    }
+    if (res == TRY_NO_SLOT || d->failures >= MOST_FAILURES)
+        return REQ_NONE;
+    struct choice c = choices(d, v);
+    if (c.positive == 0 && c.untried > 0) {
+        refill(d, v);
+        c = choices(d, v);
+    }
+    if (c.open == 0) /* those with q > 0 are blocked by memory: the others stay gated */
+        return REQ_NONE;
+    req_id id;
+    do
+        id = next_untried(d, v);
+    while (tenant_of(v, id)->q <= 0);
+    ((struct mark *)view_req_state(v, id))->tried_in = d->decision;
+    return id;
+}
+
+/* ---- the rest ---- */
+
+static enum adm on_arrival(void *self, const struct sched_view *v, req_id id, ns_t *wake_at)
+{
+    (void)wake_at;
+    enter(self, v, view_req(v, id)->tenant);
+    tenant_of(v, id)->waiting++;
+    return ADM_ACCEPT;
+}
+
+static void on_preempt(void *self, const struct sched_view *v, req_id id, enum preempt_mode mode)
+{
+    (void)self;
+    (void)mode;
+    tenant_of(v, id)->waiting++;
+}
+
+static void on_admit(void *self, const struct sched_view *v, req_id id, uint32_t extend,
+                     uint32_t cached, bool resumed)
+{
+    (void)cached;
+    const struct dlpm *d = self;
+    struct tenant *u = tenant_of(v, id);
+    u->waiting--;
+    if (!resumed)
+        u->q -= extend * d->we;
+}
+
+static void on_tokens(void *self, const struct sched_view *v, req_id id, uint32_t prefill_done,
+                      uint32_t out_new, uint32_t recomputed, ns_t at)
+{
+    (void)prefill_done;
+    (void)recomputed;
+    (void)at;
+    tenant_of(v, id)->q -= out_new * ((const struct dlpm *)self)->wq;
+}
+
+static void on_finish(void *self, const struct sched_view *v, req_id id, enum finish_reason why,
+                      ns_t at)
+{
+    (void)why;
+    (void)at;
+    const struct req_info *q = view_req(v, id);
+    tenant_of(v, id)->waiting -= req_is_waiting(q);
+    leave(self, v, q->tenant);
+}
+
+static double tenant_counter(const void *self, const struct sched_view *v, uint32_t t)
+{
+    (void)self;
+    return (double)tenant_at(v, t)->q / (double)SERVICE_ONE;
+}
+
+const struct scheduler_ops sched_dlpm = {
+    .name = "dlpm",
+    .doc = "longest cached prefix first among tenants whose deficit is positive: fair and local",
+    .source = "Cao et al., arXiv 2501.14312, Algorithm 1 and appendix A; scheduling.md 3.6",
+    .params = params,
+    .req_state_bytes = sizeof(struct mark),
+    .tenant_state_bytes = sizeof(struct tenant),
+    .open = open,
+    .on_arrival = on_arrival,
+    .next_candidate = next_candidate,
+    .on_admit = on_admit,
+    .on_tokens = on_tokens,
+    .on_finish = on_finish,
+    .on_preempt = on_preempt,
+    .tenant_counter = tenant_counter,
+};

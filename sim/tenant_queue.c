@@ -1,0 +1,120 @@
+/* tenant_queue.c: queues of tenants and an indexed heap over them. What must hold: the heap has
+ * exactly the tenants with n > 0, each at its `place`. */
+#include "sim/tenant_queue.h"
+
+void tq_init(struct tenant_queue *q, struct arena *a)
+{
+    *q = (struct tenant_queue){.arena = a};
+}
+
+int64_t service_fixed(double units)
+{
+    return (int64_t)(units * (double)SERVICE_ONE + (units < 0 ? -0.5 : 0.5));
+}
+
+/* ---- the heap ---- */
+
+static bool before(const struct sched_view *v, uint32_t a, uint32_t b)
+{
+    const struct tq_tenant *x = tq_tenant(v, a), *y = tq_tenant(v, b);
+    return x->key != y->key ? x->key < y->key : a < b;
+}
+
+static void put(struct tenant_queue *q, const struct sched_view *v, size_t i, uint32_t tenant)
+{
+    q->heap[i] = tenant;
+    tq_tenant(v, tenant)->place = (uint32_t)i;
+}
+
+/* Restores the order around place i, whose tenant's key has changed. */
+static void fix(struct tenant_queue *q, const struct sched_view *v, size_t i)
+{
+    uint32_t t = q->heap[i];
+    for (; i > 0 && before(v, t, q->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        put(q, v, i, q->heap[(i - 1) / 2]);
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= q->n_heap)
+            break;
+        if (child + 1 < q->n_heap && before(v, q->heap[child + 1], q->heap[child]))
+            child++;
+        if (!before(v, q->heap[child], t))
+            break;
+        put(q, v, i, q->heap[child]);
+        i = child;
+    }
+    put(q, v, i, t);
+}
+
+static void add(struct tenant_queue *q, const struct sched_view *v, uint32_t tenant)
+{
+    q->heap = arena_reserve(q->arena, q->heap, &q->cap, q->n_heap + 1, sizeof(*q->heap));
+    q->heap[q->n_heap] = tenant;
+    fix(q, v, q->n_heap++);
+}
+
+static void drop(struct tenant_queue *q, const struct sched_view *v, uint32_t tenant)
+{
+    size_t i = tq_tenant(v, tenant)->place;
+    uint32_t last = q->heap[--q->n_heap];
+    if (last == tenant)
+        return;
+    put(q, v, i, last);
+    fix(q, v, i);
+}
+
+void tq_reorder(struct tenant_queue *q, const struct sched_view *v, uint32_t tenant)
+{
+    if (tq_tenant(v, tenant)->n > 0)
+        fix(q, v, tq_tenant(v, tenant)->place);
+}
+
+uint32_t tq_first(const struct tenant_queue *q)
+{
+    return q->n_heap > 0 ? q->heap[0] : TQ_NONE;
+}
+
+/* ---- the queues ---- */
+
+static struct tq_link *link_of(const struct sched_view *v, req_id id)
+{
+    return view_req_state(v, id);
+}
+
+/* Puts the request between two neighbours in its tenant's queue; REQ_NONE: an end of it. */
+static void insert(struct tenant_queue *q, const struct sched_view *v, req_id id, req_id prev,
+                   req_id next)
+{
+    uint32_t tenant = view_req(v, id)->tenant;
+    struct tq_tenant *t = tq_tenant(v, tenant);
+    struct tq_link *l = link_of(v, id);
+    l->prev = prev;
+    l->next = next;
+    *(prev == REQ_NONE ? &t->head : &link_of(v, prev)->next) = id;
+    *(next == REQ_NONE ? &t->tail : &link_of(v, next)->prev) = id;
+    if (t->n++ == 0)
+        add(q, v, tenant);
+}
+
+void tq_push_back(struct tenant_queue *q, const struct sched_view *v, req_id id)
+{
+    const struct tq_tenant *t = tq_tenant(v, view_req(v, id)->tenant);
+    insert(q, v, id, t->n > 0 ? t->tail : REQ_NONE, REQ_NONE);
+}
+
+void tq_push_front(struct tenant_queue *q, const struct sched_view *v, req_id id)
+{
+    const struct tq_tenant *t = tq_tenant(v, view_req(v, id)->tenant);
+    insert(q, v, id, REQ_NONE, t->n > 0 ? t->head : REQ_NONE);
+}
+
+void tq_remove(struct tenant_queue *q, const struct sched_view *v, req_id id)
+{
+    uint32_t tenant = view_req(v, id)->tenant;
+    struct tq_tenant *t = tq_tenant(v, tenant);
+    const struct tq_link *l = link_of(v, id);
+    *(l->prev == REQ_NONE ? &t->head : &link_of(v, l->prev)->next) = l->next;
+    *(l->next == REQ_NONE ? &t->tail : &link_of(v, l->next)->prev) = l->prev;
+    if (--t->n == 0)
+        drop(q, v, tenant);
+}
