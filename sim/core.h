@@ -1,4 +1,4 @@
-/* core.h: the insides that the engine's own files share (engine.c, batch.c, blocks.c,
+/* core.h: the insides that the engine's own files share (intake.c, engine.c, batch.c, blocks.c,
  * steps.c, view.c, cluster.c). No policy, backend or reader includes it: here is the truth they may
  * not see. */
 #ifndef SIM_CORE_H
@@ -211,7 +211,18 @@ void replica_step_done(struct replica *r);
 void replica_cut(struct replica *r); /* the run ends: a step that is cut off counts so far */
 void replica_refuse(struct replica *r, req_id id, const char *reason);
 
+/* intake.c: records on their way in */
+/* Followers are read this many records ahead of the clock, so that they are known before the record
+ * they follow is done. */
+#define INTAKE_AHEAD 16384u
+bool intake_next(struct sim *s, ns_t now); /* the next timed record gets its arrival event */
+void intake_free(struct sim *s, req_id id);
+/* What follows a request that is done arrives after its delay; what follows a refused one is
+ * refused. */
+void intake_followers(struct sim *s, const struct request *parent, bool refused, ns_t at);
+
 /* cluster.c */
+void sim_arrived(struct sim *s, req_id id, ns_t at);
 void sim_done(struct sim *s, req_id id, enum req_status status, const char *reason, ns_t at);
 
 #endif
