@@ -81,6 +81,14 @@ static inline ns_t ns_add(ns_t at, ns_t len)
     return len > NS_NEVER - at ? NS_NEVER : at + len;
 }
 
+/* A length of time computed as a double, rounded to nearest, halves up: llround of x >= 0, which is
+ * no library call in a loop. x < 2^63. */
+static inline ns_t ns_round(double x)
+{
+    ns_t whole = (ns_t)x;
+    return whole + (x - (double)whole >= 0.5);
+}
+
 /* Seconds to ns, rounded to nearest; NS_NEVER when out of range. */
 ns_t ns_from_s(double s);
 

@@ -86,6 +86,14 @@ static void batch_drop(struct replica *r, struct forming *fm, req_id id)
     }
 }
 
+static void expect_resident(const struct replica *r, req_id id, const char *what)
+{
+    const struct request *q = sim_req(r->sim, id);
+    CHECK(q->live && q->info.state == REQ_RUNNING && q->replica == r->id, INV_OFFER,
+          "%s %s request %llu, which is not resident", r->ops->name, what,
+          (unsigned long long)q->info.seq);
+}
+
 static req_id choose_victim(struct replica *r, uint64_t need, req_id requester,
                             enum preempt_mode *mode)
 {
@@ -96,12 +104,23 @@ static req_id choose_victim(struct replica *r, uint64_t need, req_id requester,
     /* A request whose KV is still on its way in cannot be sent away: the default looks further. */
     while (r->ops->victim == NULL && v != REQ_NONE && sim_req(r->sim, v)->info.state != REQ_RUNNING)
         v = sim_req(r->sim, v)->prev;
-    if (v != REQ_NONE) {
-        const struct request *q = sim_req(r->sim, v);
-        CHECK(q->live && q->info.state == REQ_RUNNING && q->replica == r->id, INV_OFFER,
-              "%s: victim %llu is not resident", r->ops->name, (unsigned long long)q->info.seq);
-    }
+    if (v != REQ_NONE)
+        expect_resident(r, v, "preempts");
     return v;
+}
+
+/* The policy sends residents away ahead of need. */
+static void move_out(struct replica *r)
+{
+    while (r->ops->kv_move != NULL) {
+        enum preempt_mode mode = PREEMPT_SWAP;
+        req_id id = r->ops->kv_move(r->sched, replica_view(r), &mode);
+        if (id == REQ_NONE)
+            return;
+        expect_resident(r, id, "moves");
+        blocks_preempt(r, id, mode);
+        r->n_preempted++;
+    }
 }
 
 enum room {
@@ -242,6 +261,7 @@ static void enter_running(struct replica *r, req_id id, uint32_t cached)
     blocks_fold_evictions(r);
     waiting_leave(r, id);
     queue_push_back(s, &r->running, id);
+    r->residents++;
     r->running_tokens += len;
     s->state.running++;
     if (!resumed) {
@@ -255,12 +275,26 @@ static void enter_running(struct replica *r, req_id id, uint32_t cached)
         r->ops->on_admit(r->sched, replica_view(r), id, len - cached, cached, resumed);
 }
 
+static bool step_is_full(const struct replica *r, const struct forming *fm)
+{
+    return fm->f->batch.n >= r->limits.max_num_seqs;
+}
+
+/* Where residents may be paused, max_num_seqs limits those of a step: what has to be loaded first
+ * is in none yet. */
+static bool has_slot(const struct replica *r, const struct forming *fm, const struct request *q)
+{
+    if (r->ops->needs & SCHED_PAUSES)
+        return q->host_tokens > 0 || !step_is_full(r, fm);
+    return r->running.n < r->limits.max_num_seqs;
+}
+
 static enum try_result try_admit(struct replica *r, struct forming *fm, req_id id)
 {
     struct request *q = sim_req(r->sim, id);
     if (q->info.state == REQ_SWAPPING_OUT)
         return TRY_BUSY;
-    if (r->running.n >= r->limits.max_num_seqs)
+    if (!has_slot(r, fm, q))
         return TRY_NO_SLOT;
 
     /* Pinned first: what it is about to hit must not count as evictable. */
@@ -279,7 +313,9 @@ static enum try_result try_admit(struct replica *r, struct forming *fm, req_id i
 
     enum try_result res = load > 0 ? TRY_LOADING : TRY_ADMITTED;
     uint32_t n = load;
-    if (reserve + promised + r->claimed_units > blocks_available_units(r))
+    if (load == 0 && step_is_full(r, fm))
+        res = TRY_NO_SLOT; /* it was on the host, but the cache has it all */
+    else if (reserve + promised + r->claimed_units > blocks_available_units(r))
         res = TRY_NO_MEM;
     else if (r->limits.kv_admission == KV_ADMISSION_LIGHTLLM && !peak_fits(r, q))
         res = TRY_NO_MEM;
@@ -299,8 +335,7 @@ static enum try_result try_admit(struct replica *r, struct forming *fm, req_id i
             need - (blocks_resident_units(r, q, cached + n) - blocks_resident_units(r, q, cached));
         r->promised_units += q->promised_units;
     }
-    if (q->path_blocks > 0)
-        ptree_touch(r->tree, q->path_node);
+    blocks_hit(r, q);
     if (load > 0) {
         q->info.computed = cached + load;
         blocks_load(r, id);
@@ -328,6 +363,7 @@ static void form_admissions(struct replica *r, struct forming *fm)
     CHECK(!fm->preempted, INV_ADMIT, "step %llu", (unsigned long long)r->n_steps);
     req_id last = REQ_NONE;
     enum try_result res = TRY_FIRST;
+    r->refusals_hold = true;
     while (fm->budget > 0 && r->waiting.n > 0) {
         req_id id = ask_candidate(r, last, res);
         if (id == REQ_NONE)
@@ -340,6 +376,7 @@ static void form_admissions(struct replica *r, struct forming *fm)
         q->offered_in = r->n_decisions;
         res = try_admit(r, fm, id);
         fm->admitted = fm->admitted || res == TRY_ADMITTED;
+        r->refusals_hold = r->refusals_hold && leap_refusal_holds(r, q, res);
         last = id;
     }
 }
@@ -351,11 +388,7 @@ static void describe_shape(struct replica *r, struct flight *f)
         const struct batch_seq *b = &f->seq[i];
         uint32_t after = b->context + b->n_tokens;
         if (b->prefill) {
-            s.n_prefill++;
-            s.prefill_tokens += b->n_tokens;
-            s.prefill_history_sum += b->context;
-            s.prefill_pairs += (double)b->n_tokens * (double)b->context +
-                               (double)b->n_tokens * ((double)b->n_tokens + 1.0) / 2.0;
+            batch_shape_prompt(&s, b->context, b->n_tokens);
         } else {
             uint32_t read = (uint32_t)r->cfg->kv->read_tokens(
                 r->kv_policy, sim_req(r->sim, b->id)->info.prompt_tokens, after);
@@ -375,9 +408,11 @@ bool form_batch(struct replica *r)
 {
     struct forming fm = {.f = flight_next(r), .budget = r->limits.max_num_batched_tokens};
     r->n_decisions++;
+    r->refusals_hold = false;
     metrics_decide_begin(r->sim->metrics);
     if (r->ops->step_begin != NULL)
         r->ops->step_begin(r->sched, replica_view(r));
+    move_out(r);
     bool due = r->limits.admit_interval == 1 || r->running.n == 0 ||
                r->steps_since_admit >= r->limits.admit_interval;
     bool separate = r->limits.prefill_mode == PREFILL_SEPARATE;
@@ -387,7 +422,11 @@ bool form_batch(struct replica *r)
         form_residents(r, &fm);
     if (!separate && due && !fm.preempted)
         form_admissions(r, &fm);
+    if (fm.f->batch.n == 0 && !fm.preempted && r->ops->select_run != NULL && r->running.n > 0)
+        form_residents(r, &fm);
     metrics_decide_end(r->sim->metrics);
+    if (fm.preempted) /* there is room that was not there when somebody was refused */
+        r->refusals_hold = false;
     if (fm.f->batch.n ==
         0) /* when the only one to run was preempted, those waiting have their turn */
         return fm.preempted && r->n_flight == 0 ? form_batch(r) : false;

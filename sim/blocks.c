@@ -25,6 +25,12 @@ static void update_held(const struct replica *r, struct request *q)
     q->info.held_units = q->own_units + units(r, q->path_blocks);
 }
 
+/* Who holds the KV itself; NULL: nobody, it is only counted. */
+static const struct kv_events *holder(const struct replica *r)
+{
+    return r->cfg->backend->kv;
+}
+
 /* ---- the prefix tree ---- */
 
 /* May a lookup find anything? A private stream is in the tree only after a preemption. */
@@ -39,17 +45,22 @@ static uint32_t hit_limit(const struct replica *r, const struct request *q)
     return (q->info.prompt_tokens + q->info.generated - 1) / r->limits.block_size;
 }
 
-uint32_t blocks_cached_len(const struct replica *r, const struct request *q)
+struct ptree_hit blocks_find(const struct replica *r, const struct request *q)
 {
     if (!may_hit(r, q))
-        return 0;
+        return (struct ptree_hit){.node = PTREE_ROOT};
     struct key_run *run = NULL;
     size_t n = 0, cap = 0;
     uint32_t limit = hit_limit(r, q);
     content_runs(&q->content, 0, limit, &run, &n, &cap);
-    uint32_t blocks = ptree_match(r->tree, run, n, limit);
+    struct ptree_hit hit = ptree_find(r->tree, run, n, limit);
     mem_free(run);
-    return blocks * r->limits.block_size;
+    return hit;
+}
+
+uint32_t blocks_cached_len(const struct replica *r, const struct request *q)
+{
+    return blocks_find(r, q).n_blocks * r->limits.block_size;
 }
 
 uint32_t blocks_pin_hit(struct replica *r, struct request *q)
@@ -81,6 +92,14 @@ void blocks_unpin_hit(struct replica *r, struct request *q)
     unpin_path(r, q, false);
 }
 
+void blocks_hit(struct replica *r, struct request *q)
+{
+    if (q->path_blocks > 0)
+        ptree_touch(r->tree, q->path_node);
+    if (holder(r) != NULL)
+        holder(r)->attach(r->backend, q->id, &q->content, q->path_blocks);
+}
+
 /* Hands the full blocks computed so far to the tree. Where somebody else's block of the same
  * content is there already, the request's own one stays a duplicate until it leaves. */
 static void insert_full(struct replica *r, struct request *q)
@@ -99,6 +118,8 @@ static void insert_full(struct replica *r, struct request *q)
     q->own_units -= units(r, added);
     q->path_blocks = full;
     update_held(r, q);
+    if (holder(r) != NULL)
+        holder(r)->publish(r->backend, q->id, full);
 }
 
 void blocks_publish(struct replica *r, struct request *q)
@@ -109,6 +130,18 @@ void blocks_publish(struct replica *r, struct request *q)
 
 /* ---- taking and giving back ---- */
 
+/* The tree's next victim loses its last blocks. */
+static uint32_t evict(struct replica *r, uint32_t want, uint64_t *last)
+{
+    if (holder(r) == NULL)
+        return ptree_evict(r->tree, want, last);
+    r->n_runs = 0;
+    ptree_path(r->tree, ptree_victim(r->tree), &r->runs, &r->n_runs, &r->runs_cap);
+    uint32_t gone = ptree_evict(r->tree, want, last);
+    holder(r)->evict(r->backend, r->runs, r->n_runs, gone);
+    return gone;
+}
+
 static bool evict_until(struct replica *r, uint64_t need)
 {
     if (need > blocks_available_units(r))
@@ -116,7 +149,7 @@ static bool evict_until(struct replica *r, uint64_t need)
     while (r->kv.free < need) {
         uint64_t last = 0;
         uint32_t want = (uint32_t)div_ceil_u64(need - r->kv.free, r->limits.units_per_block);
-        uint32_t gone = ptree_evict(r->tree, want, &last);
+        uint32_t gone = evict(r, want, &last);
         CHECK(gone > 0, INV_UNITS, "%llu units cached, none evictable",
               (unsigned long long)r->kv.cached);
         kv_evict(&r->kv, units(r, gone));
@@ -158,6 +191,23 @@ static void drop_own(struct replica *r, struct request *q)
     q->own_units = q->promised_units = 0;
     q->info.computed = 0;
     update_held(r, q);
+    if (holder(r) != NULL)
+        holder(r)->release(r->backend, q->id);
+}
+
+void blocks_import(struct replica *r, struct request *q, uint32_t tokens)
+{
+    if (r->tree == NULL || !q->content.shareable)
+        return;
+    uint32_t cached = blocks_pin_hit(r, q);
+    uint32_t blocks = MIN(tokens / r->limits.block_size, hit_limit(r, q));
+    q->info.computed = cached;
+    if (blocks > q->path_blocks && blocks_alloc(r, q, blocks * r->limits.block_size - cached)) {
+        q->info.computed = blocks * r->limits.block_size;
+        insert_full(r, q);
+    }
+    unpin_path(r, q, true);
+    drop_own(r, q);
 }
 
 /* Blocks on the host that belong to `tokens` tokens. */
@@ -169,12 +219,19 @@ static uint32_t host_blocks(const struct replica *r, uint32_t tokens)
 void blocks_forget_host(struct replica *r, struct request *q)
 {
     r->host_used -= host_blocks(r, q->host_tokens);
+    if (holder(r) != NULL && q->host_tokens > 0)
+        holder(r)->forget_host(r->backend, q->id);
     q->host_tokens = 0;
 }
 
 static uint64_t path_and_own(const struct replica *r, const struct request *q)
 {
     return q->own_units + units(r, q->path_blocks);
+}
+
+static bool swaps_itself(const struct replica *r)
+{
+    return r->cfg->backend->swap != NULL;
 }
 
 static void transfer_event(struct replica *r, const struct link *l)
@@ -187,39 +244,126 @@ static void transfer_event(struct replica *r, const struct link *l)
                                               .number = l->generation});
 }
 
+/* ---- reports of swaps ---- */
+
+/* A transfer that is over, or was cut off (done_at -1). */
+static void report_transfer(struct replica *r, const struct swap *w, uint64_t moved, ns_t done_at)
+{
+    struct sim *s = r->sim;
+    const struct sink *sink = &s->cfg->sink;
+    if (!s->cfg->store_steps || sink->ops == NULL || sink->ops->transfer == NULL)
+        return;
+    struct transfer_row row = {.replica = r->id,
+                               .n = w->number,
+                               .seq = sim_req(s, w->id)->info.seq,
+                               .direction = w->out ? "out" : "in",
+                               .units = moved,
+                               .submitted_at = w->submitted_at,
+                               .done_at = done_at};
+    (void)sink->ops->transfer(sink->self, &row, s->err);
+}
+
+static uint64_t moving_units(const struct replica *r, const struct request *q, bool out)
+{
+    return out ? path_and_own(r, q) : q->own_units;
+}
+
+static void report_cut(struct replica *r, const struct swap *w)
+{
+    report_transfer(r, w, moving_units(r, sim_req(r->sim, w->id), w->out), -1);
+}
+
+/* What transfer_start gave the link. */
+static struct swap swap_on_link(const struct link_transfer *t, bool out)
+{
+    return (struct swap){
+        .number = t->tag >> 32, .id = (req_id)t->tag, .out = out, .submitted_at = t->submitted_at};
+}
+
+/* It is done before its copy is out. */
+static void transfer_cancel(struct replica *r, const struct request *q)
+{
+    struct swap w;
+    if (swaps_itself(r)) {
+        if (swap_take(r, q->transfer, &w))
+            report_cut(r, &w);
+        return;
+    }
+    for (size_t i = 0; i < r->out.n; i++)
+        if (r->out.t[i].number == q->transfer) {
+            w = swap_on_link(&r->out.t[i], true);
+            report_cut(r, &w);
+        }
+    link_cancel(&r->out, r->sim->now, q->transfer);
+    transfer_event(r, &r->out);
+}
+
+/* Nobody else can hit the blocks of a private stream, which is in the tree only after a preemption:
+ * they go with it. */
+static void drop_private(struct replica *r, struct request *q)
+{
+    uint32_t removed = 0;
+    if (q->path_blocks == 0)
+        (void)blocks_pin_hit(r, q);
+    if (q->path_blocks > 0) {
+        uint32_t cached = ptree_unpin_drop(r->tree, q->path_node, q->path_blocks, &removed);
+        kv_drop(&r->kv, units(r, removed));
+        kv_cache(&r->kv, units(r, cached));
+    }
+    if (holder(r) != NULL && removed > 0) {
+        r->n_runs = 0;
+        content_runs(&q->content, 0, q->path_blocks, &r->runs, &r->n_runs, &r->runs_cap);
+        holder(r)->evict(r->backend, r->runs, r->n_runs, removed);
+    }
+    q->path_node = PTREE_ROOT;
+    q->path_blocks = 0;
+}
+
 void blocks_release(struct replica *r, struct request *q)
 {
     if (q->info.state == REQ_SWAPPING_OUT) {
-        link_cancel(&r->out, r->sim->now, q->transfer);
-        transfer_event(r, &r->out);
+        transfer_cancel(r, q);
         r->leaving_units -= path_and_own(r, q);
     }
     blocks_forget_host(r, q);
-    bool was_private = r->tree != NULL && !q->content.shareable && q->info.preemptions > 0;
-    if (was_private) { /* nobody else can hit its blocks: they go with it */
-        if (q->path_blocks == 0)
-            (void)blocks_pin_hit(r, q);
-        uint32_t removed = 0;
-        if (q->path_blocks > 0) {
-            uint32_t cached = ptree_unpin_drop(r->tree, q->path_node, q->path_blocks, &removed);
-            kv_drop(&r->kv, units(r, removed));
-            kv_cache(&r->kv, units(r, cached));
-        }
-        q->path_node = PTREE_ROOT;
-        q->path_blocks = 0;
-    }
+    if (r->tree != NULL && !q->content.shareable && q->info.preemptions > 0)
+        drop_private(r, q);
     unpin_path(r, q, true);
     drop_own(r, q);
 }
 
 /* ---- preemption ---- */
 
-static void transfer_start(struct replica *r, struct link *l, req_id id, uint32_t blocks)
+/* Bytes of the copy of n blocks. */
+static uint64_t copy_bytes(const struct replica *r, uint64_t n)
 {
-    struct request *q = sim_req(r->sim, id);
-    uint64_t bytes = blocks * r->limits.block_bytes;
-    q->transfer = link_submit(l, r->sim->now, bytes, id);
-    metrics_swapped(r->sim->metrics, r->sim->now, bytes);
+    return (uint64_t)((double)(n * r->limits.block_bytes) * r->offload.share);
+}
+
+/* What the link could move while n blocks are packed or unpacked. */
+static uint64_t codec_bytes(const struct replica *r, uint64_t n)
+{
+    if (r->offload.share >= 1)
+        return 0;
+    double seconds = (double)(n * r->limits.block_bytes) / r->offload.codec_bytes_per_s;
+    return (uint64_t)(seconds * r->limits.pcie_bytes_per_s);
+}
+
+/* Moves the request's blocks [first, first + n). */
+static void transfer_start(struct replica *r, struct request *q, bool out, uint32_t first,
+                           uint32_t n)
+{
+    ns_t now = r->sim->now;
+    uint64_t number = r->n_transfers++, bytes = copy_bytes(r, n);
+    metrics_swapped(r->sim->metrics, now, bytes);
+    r->sim->res->packed_bytes += r->offload.share < 1 ? bytes : 0;
+    if (swaps_itself(r)) {
+        q->transfer = number;
+        swap_begin(r, &(struct swap){number, q->id, q->info.seq, out, first, n, now});
+        return;
+    }
+    struct link *l = out ? &r->out : &r->in;
+    q->transfer = link_submit(l, now, bytes + codec_bytes(r, n), number << 32 | q->id);
     transfer_event(r, l);
 }
 
@@ -230,7 +374,7 @@ static void swap_out(struct replica *r, req_id id)
     r->host_used += host_blocks(r, q->host_tokens);
     r->leaving_units += path_and_own(r, q);
     q->info.state = REQ_SWAPPING_OUT; /* its blocks stay held until the copy is out */
-    transfer_start(r, &r->out, id, host_blocks(r, q->host_tokens));
+    transfer_start(r, q, true, 0, host_blocks(r, q->host_tokens));
 }
 
 static void drop_for_recompute(struct replica *r, req_id id)
@@ -250,10 +394,12 @@ void blocks_preempt(struct replica *r, req_id id, enum preempt_mode mode)
     struct request *q = sim_req(s, id);
     blocks_fold_evictions(r);
     queue_remove(s, &r->running, id);
+    r->residents++;
     r->running_tokens -= request_len(q);
     s->state.running--;
     q->info.preemptions++;
-    if (r->host_used + host_blocks(r, q->info.computed) > r->limits.host_blocks)
+    uint64_t copies = r->host_used + host_blocks(r, q->info.computed);
+    if (copy_bytes(r, copies) > r->limits.host_blocks * r->limits.block_bytes)
         mode = PREEMPT_RECOMPUTE; /* no room on the host */
     if (mode == PREEMPT_SWAP)
         swap_out(r, id);
@@ -272,54 +418,55 @@ void blocks_load(struct replica *r, req_id id)
 {
     struct request *q = sim_req(r->sim, id);
     q->info.state = REQ_LOADING;
-    transfer_start(r, &r->in, id, host_blocks(r, q->info.computed) - q->path_blocks);
+    transfer_start(r, q, false, q->path_blocks, host_blocks(r, q->info.computed) - q->path_blocks);
 }
 
-static void report_transfer(struct replica *r, const struct request *q, const char *direction,
-                            const struct link_transfer *t, uint64_t moved)
+static void transfer_done(struct replica *r, const struct swap *w)
 {
-    struct sim *s = r->sim;
-    const struct sink *sink = &s->cfg->sink;
-    if (!s->cfg->store_steps || sink->ops == NULL || sink->ops->transfer == NULL)
+    struct request *q = sim_req(r->sim, w->id);
+    report_transfer(r, w, moving_units(r, q, w->out), r->sim->now);
+    if (!w->out) {
+        blocks_forget_host(r, q);
+        q->info.state = REQ_RUNNING;
         return;
-    struct transfer_row row = {.replica = r->id,
-                               .n = t->number,
-                               .seq = q->info.seq,
-                               .direction = direction,
-                               .units = moved,
-                               .submitted_at = t->submitted_at,
-                               .done_at = s->now};
-    (void)sink->ops->transfer(sink->self, &row, s->err);
-}
-
-static void swapped_out(struct replica *r, struct request *q, const struct link_transfer *t)
-{
-    report_transfer(r, q, "out", t, path_and_own(r, q));
+    }
     r->leaving_units -= path_and_own(r, q);
     unpin_path(r, q, true);
     drop_own(r, q);
     q->info.state = REQ_SWAPPED;
 }
 
-static void loaded(struct replica *r, struct request *q, const struct link_transfer *t)
+void blocks_transfer_event(struct replica *r, bool out, uint64_t number)
 {
-    report_transfer(r, q, "in", t, q->own_units);
-    blocks_forget_host(r, q);
-    q->info.state = REQ_RUNNING;
-}
-
-void blocks_transfers_done(struct replica *r, struct link *l, uint64_t generation)
-{
-    if (generation != l->generation)
-        return; /* the link's schedule has changed since: a later event stands for it */
+    struct link *l = out ? &r->out : &r->in;
     struct link_transfer t;
+    struct swap w;
+    if (swaps_itself(r)) {
+        if (!swap_take(r, number, &w))
+            return; /* cancelled */
+        transfer_done(r, &w);
+        replica_wake(r);
+        return;
+    }
+    if (number != l->generation)
+        return; /* the link's schedule has changed since: a later event stands for it */
     while (link_take_done(l, r->sim->now, &t)) {
-        struct request *q = sim_req(r->sim, (req_id)t.tag);
-        if (l == &r->out)
-            swapped_out(r, q, &t);
-        else
-            loaded(r, q, &t);
+        w = swap_on_link(&t, out);
+        transfer_done(r, &w);
     }
     transfer_event(r, l);
     replica_wake(r);
+}
+
+void blocks_cut(struct replica *r)
+{
+    for (uint32_t out = 0; out < 2; out++) {
+        const struct link *l = out ? &r->out : &r->in;
+        for (size_t i = 0; i < l->n; i++) {
+            struct swap w = swap_on_link(&l->t[i], out);
+            report_cut(r, &w);
+        }
+    }
+    for (size_t i = 0; i < r->n_swaps; i++)
+        report_cut(r, &r->swap[i]);
 }

@@ -90,7 +90,9 @@ static const struct replica_load *look_at(void *self, uint32_t replica)
                                .waiting_units = r->waiting_units,
                                .free_units = r->kv.free,
                                .evictable_units = r->kv.cached,
-                               .capacity_units = r->kv.capacity};
+                               .capacity_units = r->kv.capacity,
+                               .capacity_tokens = limits_kv_tokens(&r->limits),
+                               .queued_ns = r->queued_ns};
     return l;
 }
 
@@ -101,27 +103,70 @@ static uint32_t cached_there(void *self, uint32_t replica)
     return blocks_cached_len(&s->replica[replica], sim_req(s, s->routed));
 }
 
-static const struct route_services route_services = {.load = look_at, .cached_len = cached_there};
+static ns_t prefill_there(void *self, uint32_t replica, uint32_t tokens, uint32_t cached)
+{
+    return price_prefill(&((struct sim *)self)->replica[replica], tokens, cached);
+}
+
+static ns_t decode_there(void *self, uint32_t replica, uint32_t n_seqs, uint64_t context)
+{
+    return price_decode(&((struct sim *)self)->replica[replica], n_seqs, context);
+}
+
+/* A backend that runs real steps could not get at what another one computed. */
+static uint64_t kv_bytes_there(void *self, uint32_t replica, uint32_t tokens)
+{
+    const struct replica *r = &((struct sim *)self)->replica[replica];
+    if (r->tree == NULL || (r->cfg->backend->caps & BACKEND_MEASURED) != 0)
+        return UINT64_MAX;
+    return div_ceil_u32(tokens, r->limits.block_size) * r->limits.block_bytes;
+}
+
+static void fetch(void *self, uint32_t tokens, ns_t takes_ns)
+{
+    struct sim *s = self;
+    CHECK(s->routed != REQ_NONE, INV_OFFER, "%s: no request is being routed", s->cfg->router->name);
+    struct request *q = sim_req(s, s->routed);
+    q->fetched = tokens;
+    q->fetch_ns = MAX(takes_ns, 1);
+}
+
+static const struct route_services route_services = {
+    .load = look_at,
+    .cached_len = cached_there,
+    .prefill_ns = prefill_there,
+    .decode_ns = decode_there,
+    .kv_bytes = kv_bytes_there,
+    .fetch = fetch,
+};
 
 static struct route_view route_view(struct sim *s)
 {
     return (struct route_view){s->now, s->cfg->n_replicas, s->count, &route_services, s};
 }
 
-static void dispatched(struct sim *s, const struct request *q, uint32_t to)
+static void dispatched(struct sim *s, struct request *q, uint32_t to)
 {
+    struct replica *r = &s->replica[to];
+    if (s->cfg->router->needs & ROUTER_PREDICTS) {
+        uint32_t cached = MAX(blocks_cached_len(r, q), q->fetched);
+        q->prompt_ns = price_prefill(r, request_len(q), cached);
+        r->queued_ns += q->prompt_ns;
+        s->load[to].sent_ns += q->prompt_ns;
+    }
     s->count[to].in_flight++;
     s->count[to].dispatched++;
     s->load[to].sent++;
     s->load[to].sent_tokens += request_len(q);
-    s->load[to].sent_units += blocks_resident_units(&s->replica[to], q, request_len(q));
+    s->load[to].sent_units += blocks_resident_units(r, q, request_len(q));
 }
 
-static void tell_router(struct sim *s, const struct request *q)
+static void tell_router(struct sim *s, struct request *q)
 {
     if (q->replica == UINT32_MAX)
         return;
     s->count[q->replica].in_flight--;
+    prompt_over(&s->replica[q->replica], q);
     const struct router_ops *ops = s->cfg->router;
     if (ops->on_done == NULL)
         return;
@@ -175,6 +220,14 @@ static bool report_accuracy(const struct sim *s)
            k->ops->summary(k->self, "predictor_coverage", known / n, s->err);
 }
 
+static bool report_packed(const struct sim *s)
+{
+    const struct sink *k = &s->cfg->sink;
+    if (s->res->packed_bytes == 0 || k->ops == NULL || k->ops->summary == NULL)
+        return true;
+    return k->ops->summary(k->self, "packed_bytes", (double)s->res->packed_bytes, s->err);
+}
+
 void sim_done(struct sim *s, req_id id, enum req_status status, const char *reason, ns_t at)
 {
     struct request *q = sim_req(s, id);
@@ -204,7 +257,7 @@ void sim_done(struct sim *s, req_id id, enum req_status status, const char *reas
 
 static void on_arrival(struct sim *s, req_id id)
 {
-    const struct request *q = sim_req(s, id);
+    struct request *q = sim_req(s, id);
     bool timed = q->after == TRACE_NO_PARENT;
     sim_arrived(s, id, s->now);
     struct route_view v = route_view(s);
@@ -229,7 +282,10 @@ static void on_arrival(struct sim *s, req_id id)
 /* What the replica holds now joins the cluster's state. */
 static void settle_units(struct sim *s, struct replica *r)
 {
+    if (r->kv.held == r->units_reported)
+        return;
     s->state.units_used += r->kv.held - r->units_reported;
+    metrics_units(s->metrics, s->now, (int64_t)(r->kv.held - r->units_reported));
     r->units_reported = r->kv.held;
 }
 
@@ -240,12 +296,16 @@ static void on_event(struct sim *s, const struct event *ev)
         return;
     }
     struct replica *r = &s->replica[ev->kind == EV_TRANSFER ? ev->entity / 2 : ev->entity];
+    if (ev->kind != EV_STEP_DONE) {
+        leap_land(r);
+        r->refusals_hold = false;
+    }
     switch ((enum ev_kind)ev->kind) {
     case EV_STEP_DONE:
         replica_step_done(r);
         break;
     case EV_TRANSFER:
-        blocks_transfers_done(r, ev->entity % 2 ? &r->in : &r->out, ev->number);
+        blocks_transfer_event(r, ev->entity % 2 == 0, ev->number);
         break;
     case EV_ARRIVAL:
         break;
@@ -276,10 +336,15 @@ static ns_t wall_now(void)
     return (ns_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
 }
 
+ns_t sim_wall(const struct sim *s)
+{
+    return wall_now() - s->wall_zero;
+}
+
 static bool loop(struct sim *s)
 {
     const struct sim_config *cfg = s->cfg;
-    ns_t zero = wall_now();
+    s->wall_zero = wall_now();
     for (uint32_t i = 0; i < MAX(cfg->concurrency, 1); i++)
         if (!intake_next(s, 0))
             return false;
@@ -293,7 +358,7 @@ static bool loop(struct sim *s)
         if (s->n_timers == s->evq.n + 1 && ev.kind == EV_TIMER && s->live == 0)
             break; /* only timers are left: nothing will ever happen again */
         if (cfg->clock == CLOCK_PACED)
-            sleep_until(ns_add(zero, ev.at));
+            sleep_until(ns_add(s->wall_zero, ev.at));
         if (ev.at > s->now)
             metrics_advance(s->metrics, ev.at);
         s->now = ev.at;
@@ -418,13 +483,15 @@ bool sim_run(const struct sim_config *cfg, struct sim_result *res, struct err *e
         k->ops->cost_model(k->self, res->note.cost_model);
     ok = ok && loop(&s);
     if (ok) {
+        for (uint32_t i = 0; i < cfg->n_replicas; i++) /* leaps ran ahead of the clock */
+            s.now = MAX(s.now, s.replica[i].leap.last_run_at);
         for (uint32_t i = 0; i < cfg->n_replicas; i++)
             replica_cut(&s.replica[i]);
         report_unfinished(&s);
         ok = metrics_report(s.metrics, k, e);
         if (ok && k->ops != NULL && k->ops->summary != NULL)
             ok = k->ops->summary(k->self, "cost_model_error", res->note.error, e);
-        ok = ok && report_accuracy(&s);
+        ok = ok && report_accuracy(&s) && report_packed(&s);
     }
     res->digest = s.digest.h;
     res->end_at = s.now;

@@ -24,6 +24,7 @@ struct sim_config {
     uint32_t concurrency; /* closed loop; 0: open loop */
     uint64_t seed;
     ns_t snapshot_age_ns; /* how old a load that the router sees may be; 0: as it is now */
+    bool leap;            /* take steps that change nothing at once; the results are the same */
     bool store_steps;     /* hand steps and transfers to the sink */
     /* Called now and then with the simulated time and the requests done. [NULL] */
     void (*progress)(void *, ns_t now, uint64_t done);
@@ -33,7 +34,8 @@ struct sim_config {
 struct sim_result {
     uint64_t digest;
     uint64_t requests, finished, refused, unfinished, failed_in_trace;
-    uint64_t steps;
+    uint64_t steps, leapt; /* all, and those of them that were taken by leaps */
+    uint64_t packed_bytes; /* of copies to the host and back that lose something */
     ns_t end_at;
     struct backend_note note;
 };

@@ -88,6 +88,19 @@ static void set_timer(struct replica *r, ns_t at)
              (struct event){.at = at, .kind = EV_TIMER, .entity = r->id, .number = r->n_timers++});
 }
 
+/* A backend that runs real steps holds the whole cache of every sequence, and is called when the
+ * step before is over. */
+static bool check_executes(const struct replica_config *cfg, struct err *e)
+{
+    const char *name = cfg->backend->name;
+    if (!(cfg->backend->caps & BACKEND_EXECUTES))
+        return true;
+    if (cfg->engine->depth > 1)
+        return err_set(e, "engine: %s has %u batches in flight, %s runs one; use engine=tandem",
+                       cfg->engine->name, cfg->engine->depth, name);
+    return cfg->kv->lossless || err_set(e, "kv: %s holds the full cache; use --kv full", name);
+}
+
 bool replica_open(struct replica *r, struct sim *s, uint32_t id, const struct replica_config *cfg,
                   struct err *e)
 {
@@ -108,6 +121,8 @@ bool replica_open(struct replica *r, struct sim *s, uint32_t id, const struct re
     link_init(&r->out, r->limits.pcie_bytes_per_s, r->limits.pcie_latency_ns);
     link_init(&r->in, r->limits.pcie_bytes_per_s, r->limits.pcie_latency_ns);
 
+    if (!check_executes(cfg, e))
+        return false;
     r->kv_policy = cfg->kv->open(&s->arena, params, &cfg->kv_shape, e);
     if (r->kv_policy == NULL)
         return false;
@@ -120,6 +135,14 @@ bool replica_open(struct replica *r, struct sim *s, uint32_t id, const struct re
     r->sched = r->ops->open(&s->arena, params, &r->limits, e);
     if (r->sched == NULL)
         return false;
+    r->offload = (struct offload){.share = 1};
+    if (r->ops->offload != NULL)
+        r->offload = r->ops->offload(r->sched);
+    CHECK(r->offload.share > 0 && r->offload.share <= 1, INV_OFFER, "%s: copies of %g of the KV",
+          r->ops->name, r->offload.share);
+    if ((cfg->backend->caps & BACKEND_EXECUTES) && r->offload.share < 1)
+        return err_set(e, "scheduler: %s packs what it swaps, which %s does not; let it swap whole",
+                       r->ops->name, cfg->backend->name);
     struct backend_env env = cfg->backend_env;
     env.limits = &r->limits;
     r->backend = cfg->backend->open(&s->arena, &env, &s->res->note, e);
@@ -140,8 +163,10 @@ void replica_close(struct replica *r)
         mem_free(r->flight[i].seq);
         mem_free(r->flight[i].req_seq);
     }
+    leap_release(r);
     link_release(&r->out);
     link_release(&r->in);
+    mem_free(r->swap);
     slots_release(&r->tenant_state);
     mem_free(r->scratch);
     mem_free(r->runs);
@@ -186,6 +211,16 @@ static const char *refusal(const struct replica *r, const struct request *q)
     return NULL;
 }
 
+static void defer(struct replica *r, req_id id, ns_t until)
+{
+    r->n_deferred++;
+    evq_push(&r->sim->evq, (struct event){.at = until,
+                                          .kind = EV_DEFERRED,
+                                          .entity = r->id,
+                                          .number = sim_req(r->sim, id)->info.seq,
+                                          .data = id});
+}
+
 static void ask_arrival(struct replica *r, req_id id)
 {
     struct sim *s = r->sim;
@@ -210,18 +245,15 @@ static void ask_arrival(struct replica *r, req_id id)
               (long long)s->now, (long long)wake_at);
         waiting_leave(r, id);
         q->info.state = REQ_DEFERRED;
-        r->n_deferred++;
-        evq_push(&s->evq, (struct event){.at = wake_at,
-                                         .kind = EV_DEFERRED,
-                                         .entity = r->id,
-                                         .number = q->info.seq,
-                                         .data = id});
+        defer(r, id, wake_at);
         return;
     }
 }
 
 void replica_arrive(struct replica *r, req_id id)
 {
+    leap_land(r);
+    r->refusals_hold = false;
     struct request *q = sim_req(r->sim, id);
     uint32_t room = r->limits.max_model_len > q->info.prompt_tokens
                         ? r->limits.max_model_len - q->info.prompt_tokens
@@ -241,12 +273,21 @@ void replica_arrive(struct replica *r, req_id id)
         return;
     }
     q->predicted = sim_predict(r->sim, q);
+    if (q->fetched > 0) {
+        q->info.state = REQ_DEFERRED;
+        defer(r, id, ns_add(r->sim->now, q->fetch_ns));
+        return;
+    }
     ask_arrival(r, id);
 }
 
 void replica_deferred(struct replica *r, req_id id)
 {
     r->n_deferred--;
+    struct request *q = sim_req(r->sim, id);
+    if (q->fetched > 0)
+        blocks_import(r, q, q->fetched);
+    q->fetched = 0;
     ask_arrival(r, id);
 }
 
@@ -271,8 +312,10 @@ void replica_decide(struct replica *r)
     while (r->n_flight < r->cfg->engine->depth && !r->sim->err->set)
         if (!form_batch(r))
             break;
+    if (r->n_flight == 0)
+        swaps_ask(r, true);
     bool woken = r->n_flight > 0 || r->n_deferred > 0 || r->timer_pending || r->out.n > 0 ||
-                 r->in.n > 0 || r->sim->err->set;
+                 r->in.n > 0 || r->n_swaps > 0 || r->sim->err->set;
     CHECK(woken || r->waiting.n + r->running.n == 0, INV_WORK,
           "%s: %u waiting and %u resident requests, nothing runs", r->ops->name, r->waiting.n,
           r->running.n);

@@ -97,17 +97,3 @@ const struct engine_model *engine_model_at(uint32_t i)
 {
     return i < ARRAY_LEN(models) ? &models[i] : NULL;
 }
-
-ns_t engine_model_host_ns(const struct engine_model *m, uint32_t n_seqs)
-{
-    return m->host_ns + m->host_seq_ns * n_seqs;
-}
-
-ns_t engine_model_step_ns(const struct engine_model *m, uint32_t n_seqs, double device_ns)
-{
-    CHECK(device_ns >= 0 && device_ns < 0x1p62, "engine model: a duration is a length of time",
-          "%g ns", device_ns);
-    ns_t device = llround(device_ns), host = engine_model_host_ns(m, n_seqs);
-    ns_t step = m->depth > 1 ? MAX(host, device) : host + device;
-    return MAX(step, 1);
-}

@@ -19,9 +19,20 @@ const struct engine_model *engine_model_find(const char *name); /* NULL: unknown
 const struct engine_model *engine_model_at(uint32_t i);         /* NULL past the end */
 
 /* Host time of a step with that many sequences. */
-ns_t engine_model_host_ns(const struct engine_model *m, uint32_t n_seqs);
+static inline ns_t engine_model_host_ns(const struct engine_model *m, uint32_t n_seqs)
+{
+    return m->host_ns + m->host_seq_ns * n_seqs;
+}
 
 /* Duration of such a step from the device's time: host + device, or max(host, device). */
-ns_t engine_model_step_ns(const struct engine_model *m, uint32_t n_seqs, double device_ns);
+static inline ns_t engine_model_step_ns(const struct engine_model *m, uint32_t n_seqs,
+                                        double device_ns)
+{
+    CHECK(device_ns >= 0 && device_ns < 0x1p62, "engine model: a duration is a length of time",
+          "%g ns", device_ns);
+    ns_t device = ns_round(device_ns), host = engine_model_host_ns(m, n_seqs);
+    ns_t step = m->depth > 1 ? MAX(host, device) : host + device;
+    return MAX(step, 1);
+}
 
 #endif

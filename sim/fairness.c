@@ -33,32 +33,51 @@ static inline uint32_t take_lowest(uint64_t *mask)
     return rank;
 }
 
-void fairness_init(struct fairness *f)
+void fairness_init(struct fairness *f, double wp, double wq)
 {
-    *f = (struct fairness){.diff_max = (double)NAN, .last_first_at = -1};
+    *f = (struct fairness){.wp = wp, .wq = wq, .diff_max = (double)NAN, .last_first_at = -1};
 }
 
 void fairness_release(struct fairness *f)
 {
-    mem_free(f->service);
+    mem_free(f->tokens);
     mem_free(f->waiting);
     mem_free(f->pairs);
     mem_free(f->last_at);
     mem_free(f->at_start);
     mem_free(f->at_last);
-    fairness_init(f);
+    fairness_init(f, f->wp, f->wq);
+}
+
+double fairness_service(const struct fairness *f, uint32_t rank)
+{
+    const struct fairness_tokens *t = &f->tokens[rank];
+    return f->wp * (double)t->prompt + f->wq * (double)t->output;
 }
 
 /* ---- windows of pairs ---- */
 
+/* W_i - W_j without the charges of either: monotone while only outputs grow at steady rates, so
+ * that steps between two looks cannot have passed an extreme unseen. */
+static double difference(const struct fairness *f, uint32_t i, uint32_t j, bool before_charges)
+{
+    static const struct fairness_tokens none;
+    const struct fairness_tokens *a = &f->tokens[i], *b = &f->tokens[j];
+    const struct fairness_tokens *ca = before_charges ? &f->charge[i] : &none;
+    const struct fairness_tokens *cb = before_charges ? &f->charge[j] : &none;
+    int64_t prompt = (int64_t)(a->prompt - ca->prompt) - (int64_t)(b->prompt - cb->prompt);
+    int64_t output = (int64_t)(a->output - ca->output) - (int64_t)(b->output - cb->output);
+    return f->wp * (double)prompt + f->wq * (double)output;
+}
+
 static void see_difference(struct fairness *f, uint32_t a, uint32_t b, bool opens)
 {
     uint32_t i = MIN(a, b), j = MAX(a, b);
-    double d = f->service[i] - f->service[j];
+    double d = difference(f, i, j, false);
     double *min = &f->pairs->d[i][j].min, *max = &f->pairs->d[i][j].max;
 
     if (opens)
-        *min = *max = (f->service[i] - f->charge[i]) - (f->service[j] - f->charge[j]);
+        *min = *max = difference(f, i, j, true);
     *min = MIN(*min, d);
     *max = MAX(*max, d);
     f->diff_max = fmax(f->diff_max, *max - *min); /* fmax ignores the NaN of "none yet" */
@@ -96,7 +115,7 @@ void fairness_decide_end(struct fairness *f)
     see_pairs(f, joined, f->waiting_mask, true);
     see_pairs(f, f->changed & stayed, stayed, false);
     for (uint64_t charged = f->changed; charged;)
-        f->charge[take_lowest(&charged)] = 0;
+        f->charge[take_lowest(&charged)] = (struct fairness_tokens){0};
     f->changed = 0;
     f->backlogged = f->waiting_mask;
 }
@@ -122,24 +141,27 @@ void fairness_waiting(struct fairness *f, uint32_t rank, int delta)
         f->waiting_mask &= ~bit(rank);
 }
 
-void fairness_charge(struct fairness *f, uint32_t rank, double service)
+void fairness_charge(struct fairness *f, uint32_t rank, uint64_t prompt, uint64_t output)
 {
-    f->service[rank] += service;
+    f->tokens[rank].prompt += prompt;
+    f->tokens[rank].output += output;
     if (rank >= FAIRNESS_PAIR_TENANTS)
         return;
     f->changed |= bit(rank);
-    if (f->deciding)
-        f->charge[rank] += service;
+    if (f->deciding) {
+        f->charge[rank].prompt += prompt;
+        f->charge[rank].output += output;
+    }
 }
 
 static void add_tenant(struct fairness *f)
 {
     size_t need = (size_t)f->n + 1;
 
-    f->service = mem_reserve(f->service, &f->service_cap, need, sizeof(*f->service));
+    f->tokens = mem_reserve(f->tokens, &f->tokens_cap, need, sizeof(*f->tokens));
     f->waiting = mem_reserve(f->waiting, &f->waiting_cap, need, sizeof(*f->waiting));
     f->last_at = mem_reserve(f->last_at, &f->last_at_cap, need, sizeof(*f->last_at));
-    f->service[f->n] = 0;
+    f->tokens[f->n] = (struct fairness_tokens){0};
     f->waiting[f->n] = 0;
     f->n++;
     if (f->n == 1) {
@@ -149,6 +171,12 @@ static void add_tenant(struct fairness *f)
     } else if (f->n == 2) {
         f->pairs = mem_alloc(sizeof(*f->pairs));
     }
+}
+
+static void copy_service(const struct fairness *f, double *to)
+{
+    for (uint32_t i = 0; i < f->n; i++)
+        to[i] = fairness_service(f, i);
 }
 
 /* A row written before the last tenant arrived is shorter than the number of tenants; it is never
@@ -164,9 +192,9 @@ void fairness_arrival(struct fairness *f, uint32_t rank, ns_t at)
         return;
     if (is_new) {
         f->last_first_at = at;
-        memcpy(f->at_start, f->service, f->n * sizeof(double));
+        copy_service(f, f->at_start);
     }
-    memcpy(&f->at_last[(size_t)rank * FAIRNESS_JAIN_TENANTS], f->service, f->n * sizeof(double));
+    copy_service(f, &f->at_last[(size_t)rank * FAIRNESS_JAIN_TENANTS]);
 }
 
 /* ---- answers ---- */
@@ -180,17 +208,18 @@ double fairness_diff_all(const struct fairness *f)
 {
     if (f->n == 0)
         return (double)NAN;
-    double least = f->service[0], most = f->service[0];
+    double least = fairness_service(f, 0), most = least;
     for (uint32_t i = 1; i < f->n; i++) {
-        least = MIN(least, f->service[i]);
-        most = MAX(most, f->service[i]);
+        double w = fairness_service(f, i);
+        least = MIN(least, w);
+        most = MAX(most, w);
     }
     return most - least;
 }
 
 double fairness_jain(const struct fairness *f, bool *whole_run)
 {
-    const double *end = f->service, *start = NULL;
+    const double *end = NULL, *start = NULL; /* NULL: now, and 0 */
     double sum = 0, squares = 0;
     uint32_t first_gone = 0; /* whose last arrival is the earliest */
 
@@ -207,7 +236,7 @@ double fairness_jain(const struct fairness *f, bool *whole_run)
     }
     /* Rates would only divide all of them by the same length. */
     for (uint32_t i = 0; i < f->n; i++) {
-        double x = end[i] - (start ? start[i] : 0);
+        double x = (end ? end[i] : fairness_service(f, i)) - (start ? start[i] : 0);
         sum += x;
         squares += x * x;
     }

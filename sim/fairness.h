@@ -1,8 +1,9 @@
 /* fairness.h: service per tenant, and what is said of it: the largest service difference of
  * backlogged pairs, the final spread, Jain's index (contract.md section 4; scheduling.md 6).
  *
- * Tenants are named by rank: 0, 1, 2... in the order in which they first arrive. Service is kept
- * as double: exact while the weights are integers and the totals stay below 2^53. */
+ * Tenants are named by rank: 0, 1, 2... in the order in which they first arrive. Tokens are counted
+ * as integers and weighted when they are looked at, so that no answer depends on how they were
+ * grouped. */
 #ifndef SIM_FAIRNESS_H
 #define SIM_FAIRNESS_H
 
@@ -13,11 +14,16 @@
 
 struct fairness_pairs;
 
+struct fairness_tokens {
+    uint64_t prompt, output;
+};
+
 struct fairness {
-    uint32_t n; /* tenants that have arrived */
-    double *service;
+    double wp, wq; /* service = wp * prompt + wq * output */
+    uint32_t n;    /* tenants that have arrived */
+    struct fairness_tokens *tokens;
     uint64_t *waiting; /* requests in a waiting queue, of all replicas */
-    size_t service_cap, waiting_cap;
+    size_t tokens_cap, waiting_cap;
 
     /* Windows of pairs. A tenant is backlogged from a decision that left one of its requests
      * waiting to the next decision that does not. */
@@ -25,9 +31,9 @@ struct fairness {
     uint64_t backlogged;   /* as the last decision left it */
     uint64_t changed;      /* service charged since the open pairs were last looked at */
     bool deciding;
-    double charge[FAIRNESS_PAIR_TENANTS]; /* charged by the decision under way */
-    struct fairness_pairs *pairs;         /* NULL until the second tenant arrives */
-    double diff_max;                      /* NaN: no pair has been backlogged together */
+    struct fairness_tokens charge[FAIRNESS_PAIR_TENANTS]; /* by the decision under way */
+    struct fairness_pairs *pairs;                         /* NULL until the second tenant arrives */
+    double diff_max; /* NaN: no pair has been backlogged together */
 
     /* Jain's window. */
     ns_t last_first_at; /* the first arrival of the last tenant to arrive; -1: none yet; held while
@@ -38,17 +44,19 @@ struct fairness {
     double *at_last;  /* [FAIRNESS_JAIN_TENANTS]^2: row i = service of all at last_at[i] */
 };
 
-void fairness_init(struct fairness *f);
+void fairness_init(struct fairness *f, double wp, double wq);
 void fairness_release(struct fairness *f);
 
 /* Facts. `rank` == f->n announces a new tenant, which only fairness_arrival may do. */
 void fairness_arrival(struct fairness *f, uint32_t rank, ns_t at);
 void fairness_waiting(struct fairness *f, uint32_t rank, int delta);
-void fairness_charge(struct fairness *f, uint32_t rank, double service);
+void fairness_charge(struct fairness *f, uint32_t rank, uint64_t prompt, uint64_t output);
 void fairness_decide_begin(struct fairness *f);
 void fairness_decide_end(struct fairness *f);
 void fairness_step_end(struct fairness *f);
 
+/* Service of a tenant so far. */
+double fairness_service(const struct fairness *f, uint32_t rank);
 /* Largest |W_i - W_j| of a window in which both were backlogged throughout; NaN: there was none. */
 double fairness_diff_max(const struct fairness *f);
 /* max - min of the totals; NaN without tenants. */

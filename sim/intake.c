@@ -64,6 +64,7 @@ static req_id request_new(struct sim *s, const struct trace_rec *rec)
     slots_ensure(&s->tenant_predictor, rec->tenant + 1);
     struct request *q = sim_req(s, id);
     *q = (struct request){
+        .id = id,
         .info = {.seq = rec->seq,
                  .arrived_at = rec->arrival_at,
                  .last_run_at = -1,
@@ -172,6 +173,7 @@ bool intake_next(struct sim *s, ns_t now)
 {
     if (!read_ahead(s))
         return false;
+    s->next_timed_at = NS_NEVER;
     if (s->ahead_n == 0)
         return true;
     req_id id = s->ahead[s->ahead_head];
@@ -179,6 +181,7 @@ bool intake_next(struct sim *s, ns_t now)
     s->ahead_n--;
     ns_t at = s->cfg->concurrency > 0 ? now : sim_req(s, id)->info.arrived_at;
     arrive_at(s, id, at);
+    s->next_timed_at = at;
     return true;
 }
 

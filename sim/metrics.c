@@ -1,8 +1,10 @@
 /* metrics.c: facts to summary (contract.md section 4). What must hold:
  *
  * - The window is [from, until]. `from` is known when the first request arrives. `until` is the
- *   horizon, or without one the last finish or refusal *so far*: what is integrated over time
- *   beyond it is set aside (`late`, `late_kv`) until the next finish shows that it counts.
+ *   horizon, or without one the last finish or refusal *so far*: steps beyond it are set aside
+ *   (`late`) until the next finish shows that they count.
+ * - Sums of time are integers, so that they do not depend on how time was cut into pieces, nor on
+ *   which replica's piece came first: a leap (sim/leap.c) hands over many steps at once.
  * - A request belongs to the population by its arrival. Counts of things that happen (tokens,
  *   admissions, preemptions, recomputed tokens, swapped bytes) belong to the window by their own
  *   time; so cache_hit_rate is over the first admissions inside the window, whenever those
@@ -52,7 +54,7 @@ struct totals {
     uint64_t output_tokens, prompt_tokens, cached_tokens;
     uint64_t preemptions, recomputed_tokens, swapped_bytes;
     uint64_t busy_ns;
-    double seq_ns, kv_unit_ns;
+    unsigned __int128 seq_ns;
 };
 
 struct metrics {
@@ -63,7 +65,9 @@ struct metrics {
     struct metrics_state state;
 
     struct totals in_window;
-    double late_kv; /* kv_unit_ns since `until` */
+    /* KV units held, integrated: units * t - units_at for t after the last change. */
+    uint64_t units;
+    __int128 units_at; /* sum of change * its time, none before `from` */
     struct busy_span *late;
     size_t n_late, late_cap;
     uint64_t steps, extrapolated_steps; /* of the run */
@@ -78,6 +82,7 @@ struct metrics {
     struct tenant *tenant; /* by rank: in order of first arrival; fairness.n of them */
     size_t tenant_cap;
     struct fairness fairness;
+    struct fairness computed; /* the same, of prompts only what no cache held */
     struct timeline timeline;
 };
 
@@ -90,7 +95,8 @@ struct metrics *metrics_open(const struct metrics_config *cfg)
     m->until = cfg->horizon_ns == NS_NEVER ? 0 : cfg->horizon_ns;
     for (int i = 0; i < N_DISTRIBUTIONS; i++)
         quantiles_init(&m->dist[i], cfg->exact_quantiles);
-    fairness_init(&m->fairness);
+    fairness_init(&m->fairness, cfg->wp, cfg->wq);
+    fairness_init(&m->computed, cfg->wp, cfg->wq);
     timeline_init(&m->timeline);
     timeline_add(&m->timeline, "waiting");
     timeline_add(&m->timeline, "running");
@@ -113,6 +119,7 @@ void metrics_close(struct metrics *m)
     mem_free(m->rank);
     mem_free(m->late);
     fairness_release(&m->fairness);
+    fairness_release(&m->computed);
     timeline_release(&m->timeline);
     mem_free(m);
 }
@@ -200,6 +207,7 @@ void metrics_arrival(struct metrics *m, ns_t at, uint32_t tenant)
     if (tenant >= m->n_rank || m->rank[tenant] == RANK_NONE)
         add_tenant(m, tenant);
     fairness_arrival(&m->fairness, m->rank[tenant], at);
+    fairness_arrival(&m->computed, m->rank[tenant], at);
 }
 
 void metrics_failed_in_trace(struct metrics *m)
@@ -210,12 +218,14 @@ void metrics_failed_in_trace(struct metrics *m)
 void metrics_waiting(struct metrics *m, uint32_t tenant, int delta)
 {
     fairness_waiting(&m->fairness, rank_of(m, tenant), delta);
+    fairness_waiting(&m->computed, rank_of(m, tenant), delta);
 }
 
 void metrics_admit(struct metrics *m, ns_t at, uint32_t tenant, uint32_t prompt_tokens,
                    uint32_t cached_tokens)
 {
-    fairness_charge(&m->fairness, rank_of(m, tenant), m->cfg.wp * prompt_tokens);
+    fairness_charge(&m->fairness, rank_of(m, tenant), prompt_tokens, 0);
+    fairness_charge(&m->computed, rank_of(m, tenant), prompt_tokens - cached_tokens, 0);
     if (in_window(m, at)) {
         m->in_window.prompt_tokens += prompt_tokens;
         m->in_window.cached_tokens += cached_tokens;
@@ -224,7 +234,8 @@ void metrics_admit(struct metrics *m, ns_t at, uint32_t tenant, uint32_t prompt_
 
 void metrics_tokens(struct metrics *m, ns_t at, uint32_t tenant, uint32_t out_tokens)
 {
-    fairness_charge(&m->fairness, rank_of(m, tenant), m->cfg.wq * out_tokens);
+    fairness_charge(&m->fairness, rank_of(m, tenant), 0, out_tokens);
+    fairness_charge(&m->computed, rank_of(m, tenant), 0, out_tokens);
     if (in_window(m, at))
         m->in_window.output_tokens += out_tokens;
 }
@@ -232,22 +243,25 @@ void metrics_tokens(struct metrics *m, ns_t at, uint32_t tenant, uint32_t out_to
 void metrics_decide_begin(struct metrics *m)
 {
     fairness_decide_begin(&m->fairness);
+    fairness_decide_begin(&m->computed);
 }
 
 void metrics_decide_end(struct metrics *m)
 {
     fairness_decide_end(&m->fairness);
+    fairness_decide_end(&m->computed);
 }
 
 void metrics_step_end(struct metrics *m)
 {
     fairness_step_end(&m->fairness);
+    fairness_step_end(&m->computed);
 }
 
 void metrics_gap(struct metrics *m, ns_t arrived_at, ns_t gap_ns, uint64_t count)
 {
     if (count > 0 && in_window(m, arrived_at))
-        quantiles_add(&m->dist[ITL], to_ms(gap_ns), count);
+        quantiles_add_ns(&m->dist[ITL], gap_ns, count);
 }
 
 void metrics_preemption(struct metrics *m, ns_t at)
@@ -272,15 +286,16 @@ static void count_busy(struct metrics *m, const struct busy_span *s)
     ns_t ns = overlap(s->at, s->end_at, m->from, m->until);
 
     m->in_window.busy_ns += (uint64_t)ns;
-    m->in_window.seq_ns += (double)ns * s->n_seqs;
+    m->in_window.seq_ns += (unsigned __int128)(uint64_t)ns * s->n_seqs;
 }
 
-void metrics_step(struct metrics *m, ns_t at, ns_t duration_ns, uint32_t n_seqs, bool extrapolated)
+void metrics_steps(struct metrics *m, ns_t at, ns_t duration_ns, uint32_t n_seqs, uint64_t n_steps,
+                   uint64_t n_extrapolated)
 {
     struct busy_span s = {.at = at, .end_at = ns_add(at, duration_ns), .n_seqs = n_seqs};
 
-    m->steps++;
-    m->extrapolated_steps += extrapolated;
+    m->steps += n_steps;
+    m->extrapolated_steps += n_extrapolated;
     if (s.end_at <= m->until) {
         count_busy(m, &s);
         return;
@@ -302,8 +317,6 @@ static void extend_window(struct metrics *m, ns_t at)
     if (m->cfg.horizon_ns != NS_NEVER || at <= m->until)
         return;
     m->until = at;
-    m->in_window.kv_unit_ns += m->late_kv;
-    m->late_kv = 0;
     for (size_t i = 0; i < m->n_late; i++) {
         if (m->late[i].end_at <= at)
             count_busy(m, &m->late[i]);
@@ -324,7 +337,7 @@ static void sample_timeline(struct metrics *m, ns_t now)
     };
 
     for (uint32_t r = 0; r < m->fairness.n && r < FAIRNESS_PAIR_TENANTS; r++)
-        value[4 + r] = m->fairness.service[r];
+        value[4 + r] = fairness_service(&m->fairness, r);
     timeline_sample(&m->timeline, now, value);
 }
 
@@ -332,18 +345,40 @@ void metrics_advance(struct metrics *m, ns_t now)
 {
     CHECK(now >= m->now, "metrics: time never goes back", "%lld after %lld", (long long)now,
           (long long)m->now);
-    double units = (double)m->state.units_used;
-
-    m->in_window.kv_unit_ns += units * (double)overlap(m->now, now, m->from, m->until);
-    m->late_kv += units * (double)overlap(m->now, now, MAX(m->from, m->until), m->cfg.horizon_ns);
     if (timeline_due(&m->timeline, now))
         sample_timeline(m, now);
     m->now = now;
 }
 
+void metrics_units(struct metrics *m, ns_t at, int64_t change)
+{
+    m->units += (uint64_t)change;
+    m->units_at += (__int128)change * MAX(at, m->from);
+}
+
 void metrics_state(struct metrics *m, const struct metrics_state *s)
 {
     m->state = *s;
+}
+
+ns_t metrics_next_sample(const struct metrics *m)
+{
+    return (ns_t)m->timeline.n_samples * m->timeline.interval_ns;
+}
+
+bool metrics_counts(const struct metrics *m, ns_t arrived_at)
+{
+    return in_window(m, arrived_at);
+}
+
+uint32_t metrics_tenants(const struct metrics *m)
+{
+    return m->fairness.n;
+}
+
+bool metrics_pairs_settled(const struct metrics *m)
+{
+    return m->fairness.backlogged == m->fairness.waiting_mask;
 }
 
 /* ---- requests ---- */
@@ -374,9 +409,9 @@ static void count_latencies(struct metrics *m, struct tenant *t, const struct re
     double ttft = to_ms(r->first_token_at - r->arrived_at);
     double e2el = to_ms(r->done_at - r->arrived_at);
 
-    quantiles_add(&m->dist[TTFT], ttft, 1);
-    quantiles_add(&m->dist[E2EL], e2el, 1);
-    quantiles_add(&m->dist[QUEUE], to_ms(r->admitted_at - r->arrived_at), 1);
+    quantiles_add_ns(&m->dist[TTFT], r->first_token_at - r->arrived_at, 1);
+    quantiles_add_ns(&m->dist[E2EL], r->done_at - r->arrived_at, 1);
+    quantiles_add_ns(&m->dist[QUEUE], r->admitted_at - r->arrived_at, 1);
     quantiles_add(&m->dist[NORM_LATENCY], e2el / r->output_tokens, 1);
     if (r->output_tokens >= 2)
         quantiles_add(&m->dist[TPOT],
@@ -384,8 +419,8 @@ static void count_latencies(struct metrics *m, struct tenant *t, const struct re
     t->finished++;
     t->ttft_sum_ms += ttft;
     if (t - m->tenant < (ptrdiff_t)TENANT_QUANTILES) {
-        quantiles_add(&t->ttft, ttft, 1);
-        quantiles_add(&t->e2el, e2el, 1);
+        quantiles_add_ns(&t->ttft, r->first_token_at - r->arrived_at, 1);
+        quantiles_add_ns(&t->e2el, r->done_at - r->arrived_at, 1);
     }
 }
 
@@ -493,6 +528,12 @@ static void report_requests(const struct metrics *m, struct report *r, double du
     put(r, "goodput_rps", ratio((double)m->met, request_s));
 }
 
+/* KV units held, integrated over the window; nothing changes after its end. */
+static double unit_ns(const struct metrics *m)
+{
+    return m->until > m->from ? (double)((__int128)m->units * m->until - m->units_at) : 0;
+}
+
 static void report_engine(const struct metrics *m, struct report *r, double duration_ns)
 {
     const struct totals *w = &m->in_window;
@@ -502,9 +543,8 @@ static void report_engine(const struct metrics *m, struct report *r, double dura
     put(r, "recomputed_tokens", (double)w->recomputed_tokens);
     put(r, "swapped_bytes", (double)w->swapped_bytes);
     put(r, "cache_hit_rate", ratio((double)w->cached_tokens, (double)w->prompt_tokens));
-    put(r, "kv_utilisation_mean",
-        ratio(w->kv_unit_ns, (double)m->cfg.capacity_units * duration_ns));
-    put(r, "batch_size_mean", ratio(w->seq_ns, busy_ns));
+    put(r, "kv_utilisation_mean", ratio(unit_ns(m), (double)m->cfg.capacity_units * duration_ns));
+    put(r, "batch_size_mean", ratio((double)w->seq_ns, busy_ns));
     put(r, "idle_fraction", 1 - ratio(busy_ns, m->cfg.n_replicas * duration_ns));
     put(r, "extrapolated_share", ratio((double)m->extrapolated_steps, (double)m->steps));
 }
@@ -519,6 +559,8 @@ static void report_fairness(const struct metrics *m, struct report *r)
         put(r, "service_diff_tenants", FAIRNESS_PAIR_TENANTS);
     put(r, "service_diff_all", fairness_diff_all(&m->fairness));
     put(r, "jain_index", jain);
+    put(r, "extend_diff_max", fairness_diff_max(&m->computed));
+    put(r, "extend_jain_index", fairness_jain(&m->computed, &whole_run));
     put(r, "jain_window_all", whole_run);
 }
 
@@ -527,14 +569,14 @@ static void report_tenants(struct metrics *m, struct report *r)
     double service = 0;
 
     for (uint32_t i = 0; i < m->fairness.n; i++)
-        service += m->fairness.service[i];
+        service += fairness_service(&m->fairness, i);
     for (uint32_t i = 0; i < m->fairness.n && r->ok; i++) {
         struct tenant *t = &m->tenant[i];
         struct tenant_row row = {
             .tenant = names_text(m->cfg.tenants, t->id),
             .requests = t->requests,
-            .service = m->fairness.service[i],
-            .share = ratio(m->fairness.service[i], service),
+            .service = fairness_service(&m->fairness, i),
+            .share = ratio(fairness_service(&m->fairness, i), service),
             .ttft_ms_mean = ratio(t->ttft_sum_ms, (double)t->finished),
             .ttft_ms_p99 = quantiles_at(&t->ttft, 99),
             .e2el_ms_p50 = quantiles_at(&t->e2el, 50),

@@ -52,8 +52,12 @@ void metrics_gap(struct metrics *m, ns_t arrived_at, ns_t gap_ns, uint64_t count
 void metrics_preemption(struct metrics *m, ns_t at);
 void metrics_recomputed(struct metrics *m, ns_t at, uint64_t tokens);
 void metrics_swapped(struct metrics *m, ns_t at, uint64_t bytes);
-/* A step of a replica ran over [at, at + duration): for batch_size_mean and idle_fraction. */
-void metrics_step(struct metrics *m, ns_t at, ns_t duration_ns, uint32_t n_seqs, bool extrapolated);
+/* n_steps steps of a replica, each of n_seqs sequences, ran back to back over [at, at + duration):
+ * for batch_size_mean and idle_fraction. */
+void metrics_steps(struct metrics *m, ns_t at, ns_t duration_ns, uint32_t n_seqs, uint64_t n_steps,
+                   uint64_t n_extrapolated);
+/* KV units held by a replica changed: for kv_utilisation_mean. Changes come in any order. */
+void metrics_units(struct metrics *m, ns_t at, int64_t change);
 /* State of all replicas from `at` on; sampled into the timeline every second. */
 struct metrics_state {
     uint32_t waiting, running;
@@ -65,6 +69,14 @@ void metrics_state(struct metrics *m, const struct metrics_state *s);
 /* A request left (finished, refused, or unfinished at the horizon). Fills row->slo_class and
  * row->met_slo. */
 void metrics_done(struct metrics *m, struct request_row *row, uint32_t tenant, uint32_t slo_class);
+
+/* What a leap must know (sim/leap.c): when the timeline is sampled next, whether a request that
+ * arrived then is of the population, how many tenants have arrived, and whether every change of who
+ * waits has been seen by a decision. */
+ns_t metrics_next_sample(const struct metrics *m);
+bool metrics_counts(const struct metrics *m, ns_t arrived_at);
+uint32_t metrics_tenants(const struct metrics *m);
+bool metrics_pairs_settled(const struct metrics *m);
 
 /* ---- the answer ---- */
 /* Ends the window and hands everything to the sink: summary, tenants, timeline, histograms. */

@@ -5,6 +5,12 @@
 
 #include "sim/base.h"
 
+/* Llama 3.1's stretching of low RoPE frequencies; factor 0: none. */
+struct rope_scaling {
+    double factor, low_freq_factor, high_freq_factor;
+    uint32_t original_max_position;
+};
+
 struct model_desc {
     char id[64];
     uint32_t layers, hidden, heads, kv_heads, head_dim, intermediate, vocab;
@@ -13,6 +19,10 @@ struct model_desc {
     uint32_t experts, experts_per_token, moe_intermediate; /* 0: dense */
     double weight_bytes_per_param;                         /* 2 = bf16 */
     double kv_bytes_per_elem;
+    /* What the real engines compute with; rope_theta 0: no plain LLaMA decoder, which is all they
+     * can run. Cost and capacity do not depend on these. */
+    double rms_norm_eps, rope_theta;
+    struct rope_scaling rope;
 };
 
 struct gpu_desc {

@@ -23,13 +23,19 @@ static bool begins_like_another(uint64_t *seen, uint32_t *n_seen, uint64_t key)
     return false;
 }
 
-void prefix_order_begin(struct prefix_order *o, const struct sched_view *v)
+void prefix_order_plain(struct prefix_order *o, const struct sched_view *v)
 {
-    o->sorted = v->n_waiting <= PREFIX_ORDER_MOST;
+    o->sorted = false;
     o->n = 0;
     prefix_order_rewind(o, v);
-    if (!o->sorted)
+}
+
+void prefix_order_begin(struct prefix_order *o, const struct sched_view *v)
+{
+    prefix_order_plain(o, v);
+    if (v->n_waiting > PREFIX_ORDER_MOST)
         return;
+    o->sorted = true;
     uint64_t seen[PREFIX_ORDER_MOST];
     uint32_t n_seen = 0;
     for (req_id id = view_waiting_first(v); id != REQ_NONE; id = view_waiting_next(v, id)) {

@@ -16,7 +16,7 @@
 struct prefix_rank {
     req_id id;
     uint32_t place; /* in the queue */
-    int64_t match;  /* cached tokens; -1: goes last */
+    int64_t match;  /* cached tokens; -1: goes last. What prefix_dfs.h sorts by */
 };
 
 struct prefix_order {
@@ -25,6 +25,9 @@ struct prefix_order {
     req_id next; /* where the queue is walked */
     struct prefix_rank rank[PREFIX_ORDER_MOST];
 };
+
+/* The order of the queue. */
+void prefix_order_plain(struct prefix_order *o, const struct sched_view *v);
 
 /* Looks at the queue as it is now. */
 void prefix_order_begin(struct prefix_order *o, const struct sched_view *v);

@@ -413,22 +413,34 @@ void ptree_close(struct ptree *t)
     mem_free(t);
 }
 
-uint32_t ptree_match(const struct ptree *t, const struct key_run *run, size_t n_runs,
-                     uint32_t max_blocks)
+struct ptree_hit ptree_find(const struct ptree *t, const struct key_run *run, size_t n_runs,
+                            uint32_t max_blocks)
 {
     struct cursor c = {.run = run, .left = n_runs};
-    uint32_t id = PTREE_ROOT, matched = 0;
-    while (matched < max_blocks && c.left > 0) {
-        id = child_find(t, id, &c);
+    struct ptree_hit hit = {.node = PTREE_ROOT};
+    while (hit.n_blocks < max_blocks && c.left > 0) {
+        uint32_t id = child_find(t, hit.node, &c);
         if (id == PTREE_ROOT)
             break;
-        uint32_t same = edge_match(at(t, id), c, max_blocks - matched);
-        matched += same;
+        uint32_t same = edge_match(at(t, id), c, max_blocks - hit.n_blocks);
+        hit.node = id;
+        hit.n_blocks += same;
         if (same < at(t, id)->n_blocks)
             break;
         cursor_skip(&c, same);
     }
-    return matched;
+    return hit;
+}
+
+uint32_t ptree_match(const struct ptree *t, const struct key_run *run, size_t n_runs,
+                     uint32_t max_blocks)
+{
+    return ptree_find(t, run, n_runs, max_blocks).n_blocks;
+}
+
+uint32_t ptree_parent(const struct ptree *t, uint32_t node)
+{
+    return at(t, node)->parent;
 }
 
 /* A request matched through this node, in the operation that t->use counts. */
@@ -528,11 +540,30 @@ uint32_t ptree_unpin_drop(struct ptree *t, uint32_t node, uint32_t n_blocks, uin
     return unrefer(t, node, true);
 }
 
+uint32_t ptree_victim(const struct ptree *t)
+{
+    return t->candidates.n == 0 ? PTREE_ROOT : prefix_heap_first(&t->candidates);
+}
+
+void ptree_path(const struct ptree *t, uint32_t node, struct key_run **out, size_t *n, size_t *cap)
+{
+    size_t n_runs = 0;
+    for (uint32_t id = node; id != PTREE_ROOT; id = at(t, id)->parent)
+        n_runs += at(t, id)->n_runs;
+    *out = mem_reserve(*out, cap, *n + n_runs, sizeof(**out));
+    *n += n_runs;
+    struct key_run *end = *out + *n;
+    for (uint32_t id = node; id != PTREE_ROOT; id = at(t, id)->parent) {
+        end -= at(t, id)->n_runs;
+        memcpy(end, at(t, id)->run, at(t, id)->n_runs * sizeof(*end));
+    }
+}
+
 uint32_t ptree_evict(struct ptree *t, uint32_t want, uint64_t *last)
 {
-    if (want == 0 || t->candidates.n == 0)
+    uint32_t id = ptree_victim(t);
+    if (want == 0 || id == PTREE_ROOT)
         return 0;
-    uint32_t id = prefix_heap_first(&t->candidates);
     uint32_t parent = at(t, id)->parent, blocks = MIN(want, at(t, id)->n_blocks);
     bool all = blocks == at(t, id)->n_blocks;
     *last = edge_hash(at(t, id), blocks);

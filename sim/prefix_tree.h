@@ -27,6 +27,14 @@ void ptree_close(struct ptree *t);
 uint32_t ptree_match(const struct ptree *t, const struct key_run *run, size_t n_runs,
                      uint32_t max_blocks);
 
+/* As ptree_match, and the node in whose edge the match ends (PTREE_ROOT: nothing matched). */
+struct ptree_hit {
+    uint32_t node, n_blocks;
+};
+struct ptree_hit ptree_find(const struct ptree *t, const struct key_run *run, size_t n_runs,
+                            uint32_t max_blocks);
+uint32_t ptree_parent(const struct ptree *t, uint32_t node); /* of a node that is not the root */
+
 struct ptree_pin {
     uint32_t node;      /* the last node of the pinned path (PTREE_ROOT: nothing matched) */
     uint32_t n_blocks;  /* matched: length of the path */
@@ -58,6 +66,12 @@ uint32_t ptree_unpin(struct ptree *t, uint32_t node, bool touch);
  * other descendants are removed instead of cached, from `node` upwards, at most n_blocks of them
  * (a request's private tail). `removed` says how many were; returns the number cached. */
 uint32_t ptree_unpin_drop(struct ptree *t, uint32_t node, uint32_t n_blocks, uint32_t *removed);
+
+/* The node whose tail ptree_evict takes next; PTREE_ROOT: nothing is evictable. */
+uint32_t ptree_victim(const struct ptree *t);
+
+/* The keys of the path from the root to `node`, appended to `out` (grown with mem_reserve). */
+void ptree_path(const struct ptree *t, uint32_t node, struct key_run **out, size_t *n, size_t *cap);
 
 /* Removes one unpinned leaf's tail: up to `want` blocks of the node the policy picks. Returns how
  * many went (0: nothing is evictable) and the hash of the last one gone in *last. */

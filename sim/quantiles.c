@@ -2,7 +2,8 @@
  *
  * What must hold: every answer depends on the values and their counts alone, not on the order in
  * which they came nor on how equal values were grouped. So the switch to the histogram happens at
- * a count, sorting has no ties that matter, and the sum is compensated. */
+ * a count, sorting has no ties that matter, and the sum is exact for lengths in ns and compensated
+ * for what is not a whole number of them. */
 #include "sim/quantiles.h"
 
 #include <math.h>
@@ -81,20 +82,16 @@ static void add_to_sum(struct quantiles *q, double x)
     q->sum_ms = sum;
 }
 
-void quantiles_add(struct quantiles *q, double value_ms, uint64_t count)
+/* Everything but the sum. */
+static void add_sample(struct quantiles *q, double value_ms, uint64_t value_ns, uint64_t count)
 {
-    CHECK(value_ms >= 0 && value_ms * NS_PER_MS_REAL < 0x1p63, "quantiles: a length of time",
-          "%g ms", value_ms);
-    if (count == 0)
-        return;
     q->min_ms = q->n == 0 ? value_ms : MIN(q->min_ms, value_ms);
     q->max_ms = q->n == 0 ? value_ms : MAX(q->max_ms, value_ms);
     q->n += count;
-    add_to_sum(q, value_ms * (double)count);
     if (quantiles_exact(q) && q->n > q->exact_limit)
         become_histogram(q);
     if (!quantiles_exact(q)) {
-        q->bucket[bucket_of(ns_of(value_ms), FINE_LOG2)] += count;
+        q->bucket[bucket_of(value_ns, FINE_LOG2)] += count;
         return;
     }
     q->sample = mem_reserve(q->sample, &q->sample_cap, q->n_sample + 1, sizeof(*q->sample));
@@ -102,9 +99,29 @@ void quantiles_add(struct quantiles *q, double value_ms, uint64_t count)
     q->sorted = false;
 }
 
+void quantiles_add(struct quantiles *q, double value_ms, uint64_t count)
+{
+    CHECK(value_ms >= 0 && value_ms * NS_PER_MS_REAL < 0x1p63, "quantiles: a length of time",
+          "%g ms", value_ms);
+    if (count == 0)
+        return;
+    add_to_sum(q, value_ms * (double)count);
+    add_sample(q, value_ms, ns_of(value_ms), count);
+}
+
+void quantiles_add_ns(struct quantiles *q, ns_t value_ns, uint64_t count)
+{
+    CHECK(value_ns >= 0, "quantiles: a length of time", "%lld ns", (long long)value_ns);
+    if (count == 0)
+        return;
+    q->sum_ns += (unsigned __int128)value_ns * count;
+    add_sample(q, (double)value_ns / NS_PER_MS_REAL, (uint64_t)value_ns, count);
+}
+
 double quantiles_mean(const struct quantiles *q)
 {
-    return q->n > 0 ? (q->sum_ms + q->sum_lost_ms) / (double)q->n : (double)NAN;
+    double sum_ms = (double)q->sum_ns / NS_PER_MS_REAL + (q->sum_ms + q->sum_lost_ms);
+    return q->n > 0 ? sum_ms / (double)q->n : (double)NAN;
 }
 
 static int compare_samples(const void *a, const void *b)

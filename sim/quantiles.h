@@ -15,7 +15,8 @@ struct quantile_sample {
 struct quantiles {
     uint64_t exact_limit; /* samples (counts included) kept exactly */
     uint64_t n;
-    double sum_ms, sum_lost_ms; /* the sum is both together (compensated) */
+    unsigned __int128 sum_ns;   /* of what came as ns: exact, whatever the order */
+    double sum_ms, sum_lost_ms; /* of the rest: both together (compensated) */
     double min_ms, max_ms;
     struct quantile_sample *sample; /* NULL once the histogram has taken over */
     size_t n_sample, sample_cap;
@@ -33,6 +34,7 @@ struct quantile_bucket {
 void quantiles_init(struct quantiles *q, uint64_t exact_limit);
 void quantiles_release(struct quantiles *q);
 void quantiles_add(struct quantiles *q, double value_ms, uint64_t count); /* value >= 0 */
+void quantiles_add_ns(struct quantiles *q, ns_t value_ns, uint64_t count);
 bool quantiles_exact(const struct quantiles *q);
 double quantiles_mean(const struct quantiles *q);         /* NaN when empty */
 double quantiles_at(struct quantiles *q, double percent); /* 0..100; NaN when empty; sorts */

@@ -19,9 +19,13 @@ struct replica_load { /* of one replica, as of taken_at */
     uint64_t running_tokens; /* prompt + generated of the resident ones */
     uint64_t waiting_units;  /* KV that those waiting will take to begin */
     uint64_t free_units, evictable_units, capacity_units;
+    uint64_t capacity_tokens; /* of a full cache in those units */
+    ns_t queued_ns; /* predicted, for the prompts there that are not computed yet (ROUTER_PREDICTS)
+                     */
     /* What the router itself has sent there since taken_at: exact, now. */
     uint32_t sent;
     uint64_t sent_tokens, sent_units;
+    ns_t sent_ns; /* as queued_ns */
 };
 
 struct route_count {    /* of one replica: exact, now */
@@ -34,6 +38,19 @@ struct route_services {
     /* S3: prompt tokens of the request being routed that a lookup there would hit at this moment
      * (exact, without delay). Within route() only. */
     uint32_t (*cached_len)(void *self, uint32_t replica);
+
+    /* S2: what the replica's cost model predicts of work there, or, where steps are measured, what
+     * those so far say. A prompt of `tokens` tokens alone, the first `cached` of which are there; a
+     * step in which n_seqs sequences of `context` tokens in all decode. */
+    ns_t (*prefill_ns)(void *self, uint32_t replica, uint32_t tokens, uint32_t cached);
+    ns_t (*decode_ns)(void *self, uint32_t replica, uint32_t n_seqs, uint64_t context);
+
+    /* S4: bytes of KV of that many tokens of any request, to copy to the replica from another one;
+     * UINT64_MAX: nothing can be copied there. */
+    uint64_t (*kv_bytes)(void *self, uint32_t replica, uint32_t tokens);
+    /* The request being routed begins there `takes_ns` later, and then finds the first `tokens`
+     * tokens of its prompt cached, if there is room. Within route() only. */
+    void (*fetch)(void *self, uint32_t tokens, ns_t takes_ns);
 };
 
 struct route_view {
@@ -44,9 +61,12 @@ struct route_view {
     void *self; /* of the services */
 };
 
+enum router_needs { ROUTER_PREDICTS = 1u << 0 /* reads queued_ns of loads */ };
+
 struct router_ops {
     const char *name, *doc, *source;
     const struct param_desc *params;
+    uint32_t needs;
     size_t tenant_state_bytes;
     void *(*open)(struct arena *, const struct params *, uint32_t n_replicas, uint64_t seed,
                   struct err *);

@@ -3,10 +3,11 @@
  * that is NULL has the default in [brackets].
  *
  * Who calls what when, at one decision of one replica:
- *     on_arrival for what arrived since; step_begin; select_run and chunk for residents, victim
- *     and on_preempt when blocks run out; then, unless something was preempted, next_candidate /
- *     chunk / reserve / committed / on_admit until it returns REQ_NONE; and when the step is over:
- *     on_tokens per request that computed, on_finish, step_end.
+ *     on_arrival for what arrived since; step_begin; kv_move and on_preempt until it returns
+ *     REQ_NONE; select_run and chunk for residents, victim and on_preempt when blocks run out;
+ *     then, unless a victim was preempted, next_candidate / chunk / reserve / committed / on_admit
+ *     until it returns REQ_NONE; select_run once more if the step is still empty; and when the step
+ *     is over: on_tokens per request that computed, on_finish, step_end.
  * Policies read through the view, keep their own state beside requests and tenants, and charge
  * only in on_admit and on_tokens; `resumed` and `recomputed` let them refuse to charge twice.
  * Every ordering must end in a tie-break by seq or id. */
@@ -28,7 +29,18 @@ enum try_result {
     TRY_BUSY,      /* its copy to the host is still under way */
 };
 
-enum sched_needs { SCHED_ORACLE = 1u << 0 /* may call view_true_output */ };
+enum sched_needs {
+    SCHED_ORACLE = 1u << 0, /* may call view_true_output */
+    SCHED_PAUSES = 1u << 1, /* keeps residents out of steps: max_num_seqs limits those in a step,
+                               not all that are resident; needs select_run */
+};
+
+/* How copies to the host are made. The GPU packs what goes out and unpacks what comes back, and
+ * nothing else uses the link meanwhile. */
+struct offload {
+    double share;             /* bytes of a copy / of the KV, 0..1; below 1 the copy is lossy */
+    double codec_bytes_per_s; /* of KV packed or unpacked; not used where share is 1 */
+};
 
 enum finish_reason { FINISH_DONE, FINISH_LENGTH, FINISH_REFUSED };
 
@@ -56,7 +68,16 @@ struct scheduler_ops {
 
     void (*step_begin)(void *, const struct sched_view *); /* [nothing] */
 
-    /* Residents that compute in this step, in order, into out[0..max); returns how many.
+    /* How its swaps are made; asked once, after open. [whole] */
+    struct offload (*offload)(const void *);
+    /* A resident (REQ_RUNNING) to send away before the step is formed, ahead of any shortage; asked
+     * until REQ_NONE. *mode comes in as PREEMPT_SWAP, which without room on the host is
+     * PREEMPT_RECOMPUTE. The way back is next_candidate, which may name what is not to run yet.
+     * [nobody] */
+    req_id (*kv_move)(void *, const struct sched_view *, enum preempt_mode *mode);
+
+    /* Residents that compute in this step, in order, into out[0..max); returns how many. Asked
+     * again when nobody it named could run and nobody was admitted: then somebody must, if one can.
      * [all, in order of admission] */
     uint32_t (*select_run)(void *, const struct sched_view *, req_id *out, uint32_t max);
 

@@ -26,18 +26,42 @@ static uint32_t flight_tokens(const struct flight *f)
     return f->batch.shape.decode_tokens + f->batch.shape.prefill_tokens;
 }
 
+void flight_expect(struct replica *r, const struct flight *f)
+{
+    evq_push(&r->sim->evq, (struct event){.at = ns_add(f->start_at, f->duration_ns),
+                                          .kind = EV_STEP_DONE,
+                                          .entity = r->id,
+                                          .number = f->batch.step});
+}
+
+/* A step that is played back began when it did, never before its batch was formed. */
+static bool replayed_start(struct flight *f, ns_t at, struct err *e)
+{
+    if (at < f->start_at)
+        return err_set(e,
+                       "replay: step %llu began at %lld ns and is formed at %lld ns: decisions "
+                       "before it differ; replay with the configuration and program of the run",
+                       (unsigned long long)f->batch.step, (long long)at, (long long)f->start_at);
+    f->start_at = at;
+    return true;
+}
+
 static void flight_start(struct replica *r, struct flight *f)
 {
     struct sim *s = r->sim;
+    uint32_t caps = r->cfg->backend->caps;
+    bool paced = s->cfg->clock == CLOCK_PACED && (caps & BACKEND_EXECUTES) != 0;
+    f->start_at = paced ? MAX(s->now, sim_wall(s)) : s->now; /* deciding took time, too */
+    f->cost = (struct step_cost){0};
     if (!r->cfg->backend->step(r->backend, &f->batch, &f->cost, s->err))
         return; /* err is set: the loop stops */
-    f->start_at = s->now;
-    f->duration_ns = engine_model_step_ns(r->cfg->engine, f->batch.n, f->cost.device_ns);
+    if (f->cost.start_at != 0 && !replayed_start(f, f->cost.start_at, s->err))
+        return;
+    f->duration_ns = caps & BACKEND_MEASURED
+                         ? MAX(f->cost.wall_ns, 1)
+                         : engine_model_step_ns(r->cfg->engine, f->batch.n, f->cost.device_ns);
     s->state.batch_tokens += flight_tokens(f);
-    evq_push(&s->evq, (struct event){.at = ns_add(s->now, f->duration_ns),
-                                     .kind = EV_STEP_DONE,
-                                     .entity = r->id,
-                                     .number = f->batch.step});
+    flight_expect(r, f);
 }
 
 void flight_launch(struct replica *r)
@@ -45,6 +69,7 @@ void flight_launch(struct replica *r)
     struct flight *f = flight_at(r, r->n_flight);
     f->batch.seq = f->seq;
     f->batch.step = r->n_steps - 1;
+    f->residents = r->residents;
     f->preempted = r->n_preempted; /* an attempt that formed no batch counts with the next */
     r->n_preempted = 0;
     r->n_flight++;
@@ -100,6 +125,7 @@ static void emit(struct replica *r, struct request *q, struct told *told)
           (unsigned long long)q->info.seq, q->info.emitted + 1, q->output_tokens);
     if (q->info.emitted == 0) {
         q->first_token_at = at;
+        prompt_over(r, q);
         sim_decision(s, DEC_FIRST_TOKEN, q->info.seq, at, 0);
     } else {
         ns_t gap = at - q->last_token_at;
@@ -142,6 +168,7 @@ static void leave(struct replica *r, req_id id, enum finish_reason why)
     blocks_fold_evictions(r);
     if (resident) {
         queue_remove(s, &r->running, id);
+        r->residents++;
         r->running_tokens -= request_len(q);
         s->state.running--;
     } else {
@@ -167,20 +194,11 @@ static void finish(struct replica *r, req_id id)
     sim_done(r->sim, id, STATUS_FINISHED, cut ? "length" : "", at);
 }
 
-void replica_cut(struct replica *r)
-{
-    const struct flight *f = flight_at(r, 0);
-    blocks_fold_evictions(r);
-    if (r->n_flight > 0)
-        metrics_step(r->sim->metrics, f->start_at, f->duration_ns, f->batch.n,
-                     f->cost.extrapolated);
-}
-
 static void report_step(struct replica *r, const struct flight *f)
 {
     struct sim *s = r->sim;
     const struct sink *sink = &s->cfg->sink;
-    metrics_step(s->metrics, f->start_at, f->duration_ns, f->batch.n, f->cost.extrapolated);
+    metrics_steps(s->metrics, f->start_at, f->duration_ns, f->batch.n, 1, f->cost.extrapolated);
     if (!s->cfg->store_steps || sink->ops == NULL || sink->ops->step == NULL)
         return;
     const struct batch_shape *b = &f->batch.shape;
@@ -204,9 +222,21 @@ static void report_step(struct replica *r, const struct flight *f)
     (void)sink->ops->step(sink->self, &row, s->err);
 }
 
+void replica_cut(struct replica *r)
+{
+    leap_land(r);
+    blocks_fold_evictions(r);
+    if (r->n_flight > 0)
+        report_step(r, flight_at(r, 0));
+    blocks_cut(r);
+}
+
 void replica_step_done(struct replica *r)
 {
     struct sim *s = r->sim;
+    if (leap_take(r))
+        return;
+    leap_land(r);
     struct flight *f = flight_at(r, 0);
     s->state.batch_tokens -= flight_tokens(f);
     s->res->steps++;
@@ -226,6 +256,10 @@ void replica_step_done(struct replica *r)
     }
     tell_rest(s, &told);
     metrics_step_end(s->metrics);
+    if (r->cfg->backend->caps & BACKEND_MEASURED) {
+        step_time_tokens(&r->step_time, flight_tokens(f));
+        step_time_learn(&r->step_time, f->duration_ns);
+    }
     for (uint32_t i = 0; i < n_done; i++)
         finish(r, r->scratch[i]);
     if (r->ops->step_end != NULL)
@@ -235,5 +269,6 @@ void replica_step_done(struct replica *r)
     r->n_flight--;
     if (r->n_flight > 0)
         flight_start(r, flight_at(r, 0));
+    swaps_ask(r, false);
     replica_decide_soon(r);
 }

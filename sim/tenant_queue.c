@@ -2,9 +2,13 @@
  * exactly the tenants with n > 0, each at its `place`. */
 #include "sim/tenant_queue.h"
 
-void tq_init(struct tenant_queue *q, struct arena *a)
+void tq_init(struct tenant_queue *q, struct arena *a, const struct tq_rules *rules,
+             const struct params *p, const struct param_desc *desc, const char *owner)
 {
-    *q = (struct tenant_queue){.arena = a};
+    *q = (struct tenant_queue){.arena = a,
+                               .rules = rules,
+                               .wp = service_fixed(params_num(p, desc, owner, "wp")),
+                               .wq = service_fixed(params_num(p, desc, owner, "wq"))};
 }
 
 int64_t service_fixed(double units)
@@ -96,16 +100,16 @@ static void insert(struct tenant_queue *q, const struct sched_view *v, req_id id
         add(q, v, tenant);
 }
 
-void tq_push_back(struct tenant_queue *q, const struct sched_view *v, req_id id)
+static void join(struct tenant_queue *q, const struct sched_view *v, req_id id, bool front)
 {
-    const struct tq_tenant *t = tq_tenant(v, view_req(v, id)->tenant);
-    insert(q, v, id, t->n > 0 ? t->tail : REQ_NONE, REQ_NONE);
-}
-
-void tq_push_front(struct tenant_queue *q, const struct sched_view *v, req_id id)
-{
-    const struct tq_tenant *t = tq_tenant(v, view_req(v, id)->tenant);
-    insert(q, v, id, REQ_NONE, t->n > 0 ? t->head : REQ_NONE);
+    uint32_t tenant = view_req(v, id)->tenant;
+    const struct tq_tenant *t = tq_tenant(v, tenant);
+    if (t->n == 0 && q->rules->opens != NULL)
+        q->rules->opens(q, v, tenant);
+    if (front)
+        insert(q, v, id, REQ_NONE, t->n > 0 ? t->head : REQ_NONE);
+    else
+        insert(q, v, id, t->n > 0 ? t->tail : REQ_NONE, REQ_NONE);
 }
 
 void tq_remove(struct tenant_queue *q, const struct sched_view *v, req_id id)
@@ -117,4 +121,65 @@ void tq_remove(struct tenant_queue *q, const struct sched_view *v, req_id id)
     *(l->next == REQ_NONE ? &t->tail : &link_of(v, l->next)->prev) = l->prev;
     if (--t->n == 0)
         drop(q, v, tenant);
+}
+
+/* ---- callbacks ---- */
+
+enum adm tq_on_arrival(void *self, const struct sched_view *v, req_id id, ns_t *wake_at)
+{
+    (void)wake_at;
+    join(self, v, id, false);
+    return ADM_ACCEPT;
+}
+
+void tq_on_preempt(void *self, const struct sched_view *v, req_id id, enum preempt_mode mode)
+{
+    (void)mode;
+    join(self, v, id, true);
+}
+
+req_id tq_next_candidate(void *self, const struct sched_view *v, req_id last, enum try_result res)
+{
+    (void)last;
+    bool failed = res != TRY_FIRST && res != TRY_ADMITTED && res != TRY_LOADING;
+    uint32_t first = tq_first(self);
+    return failed || first == TQ_NONE ? REQ_NONE : tq_tenant(v, first)->head;
+}
+
+void tq_on_admit(void *self, const struct sched_view *v, req_id id, uint32_t extend,
+                 uint32_t cached, bool resumed)
+{
+    (void)extend;
+    (void)cached;
+    struct tenant_queue *q = self;
+    const struct req_info *r = view_req(v, id);
+    tq_remove(q, v, id);
+    if (!resumed)
+        q->rules->charge(self, v, r->tenant, r->prompt_tokens * q->wp);
+}
+
+void tq_on_tokens(void *self, const struct sched_view *v, req_id id, uint32_t prefill_done,
+                  uint32_t out_new, uint32_t recomputed, ns_t at)
+{
+    (void)prefill_done;
+    (void)recomputed;
+    (void)at;
+    const struct tenant_queue *q = self;
+    if (out_new > 0)
+        q->rules->charge(self, v, view_req(v, id)->tenant, out_new * q->wq);
+}
+
+void tq_on_finish(void *self, const struct sched_view *v, req_id id, enum finish_reason why,
+                  ns_t at)
+{
+    (void)why;
+    (void)at;
+    if (req_is_waiting(view_req(v, id))) /* preempted, and then its last token came out */
+        tq_remove(self, v, id);
+}
+
+double tq_counter(const void *self, const struct sched_view *v, uint32_t tenant)
+{
+    (void)self;
+    return (double)tq_tenant(v, tenant)->key / (double)SERVICE_ONE;
 }

@@ -14,6 +14,7 @@ const struct sched_view *replica_view(struct replica *r)
     v->n_waiting = r->waiting.n;
     v->free_units = r->kv.free;
     v->evictable_units = r->kv.cached;
+    v->leaving_units = r->leaving_units;
     v->r = r;
     return v;
 }
@@ -68,6 +69,11 @@ req_id view_running_prev(const struct sched_view *v, req_id id)
     return sim_req(v->r->sim, id)->prev;
 }
 
+uint64_t view_units(const struct sched_view *v, req_id id, uint32_t tokens)
+{
+    return blocks_resident_units(v->r, sim_req(v->r->sim, id), tokens);
+}
+
 uint64_t view_watermark(const struct sched_view *v, double share)
 {
     uint64_t blocks = (uint64_t)(share * (double)v->limits->num_gpu_blocks);
@@ -77,6 +83,17 @@ uint64_t view_watermark(const struct sched_view *v, double share)
 uint32_t view_cached_len(const struct sched_view *v, req_id id)
 {
     return blocks_cached_len(v->r, sim_req(v->r->sim, id));
+}
+
+struct view_hit view_hit(const struct sched_view *v, req_id id)
+{
+    struct ptree_hit hit = blocks_find(v->r, sim_req(v->r->sim, id));
+    return (struct view_hit){hit.node, hit.n_blocks * v->limits->block_size};
+}
+
+uint32_t view_hit_parent(const struct sched_view *v, uint32_t node)
+{
+    return node == PTREE_ROOT ? PTREE_ROOT : ptree_parent(v->r->tree, node);
 }
 
 uint64_t view_prefix_key(const struct sched_view *v, req_id id, uint32_t tokens)

@@ -17,6 +17,7 @@ struct sched_view {
     uint32_t replica;
     uint32_t n_running, n_waiting; /* n_running: resident ones, loading included */
     uint64_t free_units, evictable_units;
+    uint64_t leaving_units;  /* held by requests whose copy to the host is under way */
     const struct replica *r; /* opaque */
 };
 
@@ -35,11 +36,20 @@ req_id view_running_next(const struct sched_view *v, req_id id);
 req_id view_running_last(const struct sched_view *v);
 req_id view_running_prev(const struct sched_view *v, req_id id);
 
+/* Page units that `tokens` tokens of the request take. */
+uint64_t view_units(const struct sched_view *v, req_id id, uint32_t tokens);
 /* Page units that are `share` of all, what vLLM V0's watermark keeps free beside an admission; 0
  * while nothing is resident: a request alone may have everything. */
 uint64_t view_watermark(const struct sched_view *v, double share);
 uint32_t view_cached_len(const struct sched_view *v,
                          req_id id); /* S3: tokens a lookup would hit now */
+/* Where in the replica's tree of cached prefixes that hit ends: in the edge to `node`; 0, the root:
+ * it hits nothing. Nodes keep their numbers during one decision. */
+struct view_hit {
+    uint32_t node, tokens;
+};
+struct view_hit view_hit(const struct sched_view *v, req_id id);
+uint32_t view_hit_parent(const struct sched_view *v, uint32_t node); /* of the root: the root */
 /* Which prompts begin alike: a key of the blocks that cover the first `tokens` tokens of the
  * prompt, the same for two requests iff those blocks are; 0: it is shorter, or nobody can share it.
  */
