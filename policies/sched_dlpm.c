@@ -17,8 +17,8 @@
  * Must hold: q <= quantum; two tenants that wait throughout are refilled equally often. */
 #include <string.h>
 
+#include "sim/hold.h"
 #include "sim/prefix_order.h"
-#include "sim/scheduler.h"
 #include "sim/tenant_queue.h"
 
 #define MOST_FAILURES 128u /* tries in vain of one decision: as many as prefix_order sorts */
@@ -41,6 +41,11 @@ struct dlpm {
     bool keep_debt;
     uint32_t *member;
     size_t n_members, cap;
+
+    uint32_t waiting;          /* requests of all members */
+    uint32_t positive;         /* members with q > 0 of whom some wait ... */
+    uint32_t positive_waiting; /* ... how many do */
+    uint32_t positive_failed;  /* ... and of those, how many were tried in vain in this decision */
 
     uint64_t decision;
     uint32_t failures; /* of this decision */
@@ -80,6 +85,58 @@ static struct tenant *tenant_of(const struct sched_view *v, req_id id)
     return tenant_at(v, view_req(v, id)->tenant);
 }
 
+/* ---- what can still be tried ---- */
+
+static uint32_t failed(const struct dlpm *d, const struct tenant *u)
+{
+    return u->failed_decision == d->decision ? u->failed : 0;
+}
+
+/* Takes a tenant into the counts, or (-1) out of them: before and after a change of it. */
+static void count(struct dlpm *d, const struct tenant *u, int sign)
+{
+    uint32_t times = (uint32_t)sign; /* modulo 2^32, as the counts are */
+    d->waiting += times * u->waiting;
+    if (u->q <= 0 || u->waiting == 0)
+        return;
+    d->positive += times;
+    d->positive_waiting += times * u->waiting;
+    d->positive_failed += times * failed(d, u);
+}
+
+static void add_waiting(struct dlpm *d, struct tenant *u, int32_t n)
+{
+    count(d, u, -1);
+    u->waiting += (uint32_t)n;
+    count(d, u, 1);
+}
+
+/* A deficit changes with every token; the counts only where its sign does. */
+static void add_service(struct dlpm *d, struct tenant *u, int64_t service)
+{
+    bool turns = (u->q > 0) != (u->q + service > 0);
+    if (turns)
+        count(d, u, -1);
+    u->q += service;
+    if (turns)
+        count(d, u, 1);
+}
+
+static void begin_decision(struct dlpm *d)
+{
+    d->decision++;
+    d->failures = d->positive_failed = 0;
+}
+
+static void note_failure(struct dlpm *d, struct tenant *u)
+{
+    count(d, u, -1);
+    u->failed = failed(d, u) + 1;
+    u->failed_decision = d->decision;
+    count(d, u, 1);
+    d->failures++;
+}
+
 /* ---- members ---- */
 
 static void enter(struct dlpm *d, const struct sched_view *v, uint32_t t)
@@ -105,27 +162,6 @@ static void leave(struct dlpm *d, const struct sched_view *v, uint32_t t)
 
 /* ---- the gate ---- */
 
-/* What can still be tried in this decision. */
-struct choice {
-    uint32_t positive; /* tenants that wait with q > 0 */
-    uint32_t open;     /* requests of theirs that were not tried */
-    uint32_t untried;  /* of everybody */
-};
-
-static struct choice choices(const struct dlpm *d, const struct sched_view *v)
-{
-    struct choice c = {0};
-    for (size_t i = 0; i < d->n_members; i++) {
-        const struct tenant *u = tenant_at(v, d->member[i]);
-        uint32_t failed = u->failed_decision == d->decision ? u->failed : 0;
-        bool positive = u->waiting > 0 && u->q > 0;
-        c.positive += positive;
-        c.open += positive ? u->waiting - failed : 0;
-        c.untried += u->waiting - failed;
-    }
-    return c;
-}
-
 /* Quanta after which q > 0, for a q that is not. */
 static int64_t quanta_due(const struct dlpm *d, const struct tenant *u)
 {
@@ -134,7 +170,7 @@ static int64_t quanta_due(const struct dlpm *d, const struct tenant *u)
 
 /* Nobody who waits has q > 0: as many refills as it takes until one has. In each, every member with
  * q <= 0 gets a quantum; one that only runs stops getting any when it is above zero. */
-static void refill(const struct dlpm *d, const struct sched_view *v)
+static void refill(struct dlpm *d, const struct sched_view *v)
 {
     int64_t k = INT64_MAX;
     for (size_t i = 0; i < d->n_members; i++) {
@@ -145,18 +181,8 @@ static void refill(const struct dlpm *d, const struct sched_view *v)
     for (size_t i = 0; i < d->n_members; i++) {
         struct tenant *u = tenant_at(v, d->member[i]);
         if (u->q <= 0)
-            u->q += MIN(k, quanta_due(d, u)) * d->quantum;
+            add_service(d, u, MIN(k, quanta_due(d, u)) * d->quantum);
     }
-}
-
-static void note_failure(struct dlpm *d, const struct sched_view *v, req_id id)
-{
-    struct tenant *u = tenant_of(v, id);
-    if (u->failed_decision != d->decision)
-        u->failed = 0;
-    u->failed_decision = d->decision;
-    u->failed++;
-    d->failures++;
 }
 
 /* The next one in order that was not tried yet; the order begins anew at its end. */
@@ -176,20 +202,16 @@ static req_id next_candidate(void *self, const struct sched_view *v, req_id last
 {
     struct dlpm *d = self;
     if (res == TRY_FIRST) {
-        d->decision++;
-        d->failures = 0;
+        begin_decision(d);
         prefix_order_begin(&d->order, v);
     } else if (res != TRY_ADMITTED && res != TRY_LOADING) {
-        note_failure(d, v, last);
+        note_failure(d, tenant_of(v, last));
     }
     if (res == TRY_NO_SLOT || d->failures >= MOST_FAILURES)
         return REQ_NONE;
-    struct choice c = choices(d, v);
-    if (c.positive == 0 && c.untried > 0) {
+    if (d->positive == 0 && d->waiting > d->failures)
         refill(d, v);
-        c = choices(d, v);
-    }
-    if (c.open == 0) /* those with q > 0 are blocked by memory: the others stay gated */
+    if (d->positive_waiting == d->positive_failed) /* blocked by memory: the others stay gated */
         return REQ_NONE;
     req_id id;
     do
@@ -205,26 +227,25 @@ static enum adm on_arrival(void *self, const struct sched_view *v, req_id id, ns
 {
     (void)wake_at;
     enter(self, v, view_req(v, id)->tenant);
-    tenant_of(v, id)->waiting++;
+    add_waiting(self, tenant_of(v, id), 1);
     return ADM_ACCEPT;
 }
 
 static void on_preempt(void *self, const struct sched_view *v, req_id id, enum preempt_mode mode)
 {
-    (void)self;
     (void)mode;
-    tenant_of(v, id)->waiting++;
+    add_waiting(self, tenant_of(v, id), 1);
 }
 
 static void on_admit(void *self, const struct sched_view *v, req_id id, uint32_t extend,
                      uint32_t cached, bool resumed)
 {
     (void)cached;
-    const struct dlpm *d = self;
+    struct dlpm *d = self;
     struct tenant *u = tenant_of(v, id);
-    u->waiting--;
+    add_waiting(d, u, -1);
     if (!resumed)
-        u->q -= extend * d->we;
+        add_service(d, u, -(extend * d->we));
 }
 
 static void on_tokens(void *self, const struct sched_view *v, req_id id, uint32_t prefill_done,
@@ -233,7 +254,8 @@ static void on_tokens(void *self, const struct sched_view *v, req_id id, uint32_
     (void)prefill_done;
     (void)recomputed;
     (void)at;
-    tenant_of(v, id)->q -= out_new * ((const struct dlpm *)self)->wq;
+    struct dlpm *d = self;
+    add_service(d, tenant_of(v, id), -(out_new * d->wq));
 }
 
 static void on_finish(void *self, const struct sched_view *v, req_id id, enum finish_reason why,
@@ -242,7 +264,8 @@ static void on_finish(void *self, const struct sched_view *v, req_id id, enum fi
     (void)why;
     (void)at;
     const struct req_info *q = view_req(v, id);
-    tenant_of(v, id)->waiting -= req_is_waiting(q);
+    if (req_is_waiting(q)) /* preempted, and then its last token came out */
+        add_waiting(self, tenant_of(v, id), -1);
     leave(self, v, q->tenant);
 }
 
@@ -267,4 +290,5 @@ const struct scheduler_ops sched_dlpm = {
     .on_finish = on_finish,
     .on_preempt = on_preempt,
     .tenant_counter = tenant_counter,
+    .hold = hold_while_none_wait,
 };

@@ -11,7 +11,7 @@
  * Credit does not outlast the queue, debt does. The key of a tenant is the number of its turn. */
 #include <math.h>
 
-#include "sim/scheduler.h"
+#include "sim/hold.h"
 #include "sim/tenant_queue.h"
 
 struct tenant {
@@ -20,9 +20,9 @@ struct tenant {
 };
 
 struct drr {
-    struct tenant_queue queue;
-    int64_t wp, wq, quantum; /* fixed point */
-    int64_t turns;           /* given out so far */
+    struct tenant_queue queue; /* first: its callbacks take the policy */
+    int64_t quantum;           /* fixed point */
+    int64_t turns;             /* given out so far */
 };
 
 static const struct param_desc params[] = {
@@ -31,20 +31,6 @@ static const struct param_desc params[] = {
     {"quantum", PARAM_REAL, "", "service added a turn; if absent KV capacity / 20", 1, 1e9, NULL},
     {NULL, PARAM_INT, NULL, NULL, 0, 0, NULL},
 };
-
-static void *open(struct arena *a, const struct params *p, const struct limits *l, struct err *e)
-{
-    (void)e;
-    struct drr *d = arena_alloc(a, sizeof(*d));
-    double quantum = params_num(p, params, "drr", "quantum");
-    if (isnan(quantum))
-        quantum = fmax(1, (double)limits_kv_tokens(l) / 20);
-    tq_init(&d->queue, a);
-    d->wp = service_fixed(params_num(p, params, "drr", "wp"));
-    d->wq = service_fixed(params_num(p, params, "drr", "wq"));
-    d->quantum = service_fixed(quantum);
-    return d;
-}
 
 static struct tenant *tenant_at(const struct sched_view *v, uint32_t t)
 {
@@ -57,26 +43,36 @@ static void end_turn(struct drr *d, const struct sched_view *v, uint32_t t)
     tq_reorder(&d->queue, v, t);
 }
 
-static void charge(struct drr *d, const struct sched_view *v, uint32_t t, int64_t cost)
+static void charge(void *self, const struct sched_view *v, uint32_t t, int64_t service)
 {
+    struct drr *d = self;
     struct tenant *u = tenant_at(v, t);
     bool had_turn = u->deficit > 0;
-    u->deficit -= cost;
+    u->deficit -= service;
     if (had_turn && u->deficit <= 0)
         end_turn(d, v, t);
 }
 
-static void join(struct drr *d, const struct sched_view *v, req_id id, bool front)
+static void opens(void *self, const struct sched_view *v, uint32_t t)
 {
-    struct tenant *u = tenant_at(v, view_req(v, id)->tenant);
-    if (u->queue.n == 0) {
-        u->deficit = MIN(u->deficit, 0);
-        u->queue.key = ++d->turns;
-    }
-    if (front)
-        tq_push_front(&d->queue, v, id);
-    else
-        tq_push_back(&d->queue, v, id);
+    struct drr *d = self;
+    struct tenant *u = tenant_at(v, t);
+    u->deficit = MIN(u->deficit, 0);
+    u->queue.key = ++d->turns;
+}
+
+static const struct tq_rules rules = {.opens = opens, .charge = charge};
+
+static void *open(struct arena *a, const struct params *p, const struct limits *l, struct err *e)
+{
+    (void)e;
+    struct drr *d = arena_alloc(a, sizeof(*d));
+    double quantum = params_num(p, params, "drr", "quantum");
+    if (isnan(quantum))
+        quantum = fmax(1, (double)limits_kv_tokens(l) / 20);
+    tq_init(&d->queue, a, &rules, p, params, "drr");
+    d->quantum = service_fixed(quantum);
+    return d;
 }
 
 /* All are in debt: the rounds at once in which nobody comes out of it. */
@@ -87,19 +83,6 @@ static void skip_rounds(struct drr *d, const struct sched_view *v)
         rounds = MIN(rounds, -tenant_at(v, d->queue.heap[i])->deficit / d->quantum);
     for (size_t i = 0; i < d->queue.n_heap; i++)
         tenant_at(v, d->queue.heap[i])->deficit += rounds * d->quantum;
-}
-
-static enum adm on_arrival(void *self, const struct sched_view *v, req_id id, ns_t *wake_at)
-{
-    (void)wake_at;
-    join(self, v, id, false);
-    return ADM_ACCEPT;
-}
-
-static void on_preempt(void *self, const struct sched_view *v, req_id id, enum preempt_mode mode)
-{
-    (void)mode;
-    join(self, v, id, true);
 }
 
 static req_id next_candidate(void *self, const struct sched_view *v, req_id last,
@@ -124,38 +107,6 @@ static req_id next_candidate(void *self, const struct sched_view *v, req_id last
     }
 }
 
-static void on_admit(void *self, const struct sched_view *v, req_id id, uint32_t extend,
-                     uint32_t cached, bool resumed)
-{
-    (void)extend;
-    (void)cached;
-    struct drr *d = self;
-    const struct req_info *q = view_req(v, id);
-    tq_remove(&d->queue, v, id);
-    if (!resumed)
-        charge(d, v, q->tenant, q->prompt_tokens * d->wp);
-}
-
-static void on_tokens(void *self, const struct sched_view *v, req_id id, uint32_t prefill_done,
-                      uint32_t out_new, uint32_t recomputed, ns_t at)
-{
-    (void)prefill_done;
-    (void)recomputed;
-    (void)at;
-    struct drr *d = self;
-    if (out_new > 0)
-        charge(d, v, view_req(v, id)->tenant, out_new * d->wq);
-}
-
-static void on_finish(void *self, const struct sched_view *v, req_id id, enum finish_reason why,
-                      ns_t at)
-{
-    (void)why;
-    (void)at;
-    if (req_is_waiting(view_req(v, id))) /* preempted, and then its last token came out */
-        tq_remove(&((struct drr *)self)->queue, v, id);
-}
-
 static double tenant_counter(const void *self, const struct sched_view *v, uint32_t t)
 {
     (void)self;
@@ -170,11 +121,12 @@ const struct scheduler_ops sched_drr = {
     .req_state_bytes = sizeof(struct tq_link),
     .tenant_state_bytes = sizeof(struct tenant),
     .open = open,
-    .on_arrival = on_arrival,
+    .on_arrival = tq_on_arrival,
     .next_candidate = next_candidate,
-    .on_admit = on_admit,
-    .on_tokens = on_tokens,
-    .on_finish = on_finish,
-    .on_preempt = on_preempt,
+    .on_admit = tq_on_admit,
+    .on_tokens = tq_on_tokens,
+    .on_finish = tq_on_finish,
+    .on_preempt = tq_on_preempt,
     .tenant_counter = tenant_counter,
+    .hold = hold_while_none_wait,
 };

@@ -3,6 +3,7 @@
  * arrival) is preempted, which may be the one that asked. If it was in the step already, the engine
  * takes its tokens back into the budget. A preempted request waits at its own place in the order,
  * not at the front. Starves low priorities for as long as higher ones keep coming. */
+#include "sim/hold.h"
 #include "sim/wait_order.h"
 
 static void *open(struct arena *a, const struct params *p, const struct limits *l, struct err *e)
@@ -69,4 +70,5 @@ const struct scheduler_ops sched_priority = {
     .on_finish = wait_order_on_finish,
     .on_preempt = on_preempt,
     .victim = victim,
+    .hold = hold_always,
 };

@@ -5,7 +5,7 @@
  * It refuses whether or not there is room, so it leaves the machine idle where others would work.
  * The limit is per replica: a tenant that a router spreads over n replicas may send n times as
  * much. An arrival accepted exactly a window ago does not count any more. */
-#include "sim/scheduler.h"
+#include "sim/hold.h"
 
 struct tenant {
     ns_t *accepted; /* when the last k were: a ring, oldest at `at`; NULL: none yet */
@@ -60,4 +60,5 @@ const struct scheduler_ops sched_rpm = {
     .tenant_state_bytes = sizeof(struct tenant),
     .open = open,
     .on_arrival = on_arrival,
+    .hold = hold_always,
 };

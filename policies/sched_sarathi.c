@@ -6,7 +6,7 @@
  * step (T9). The engine's order is that of arrival: the last resident is the victim and goes back
  * to the front of the queue. That memory for the whole prompt must be there to admit is the
  * engine's scheduler_reserve_full_isl, on by default; the watermark is kept free beside it. */
-#include "sim/scheduler.h"
+#include "sim/hold.h"
 
 struct sarathi {
     uint32_t tau;
@@ -80,4 +80,5 @@ const struct scheduler_ops sched_sarathi = {
     .select_run = select_run,
     .chunk = chunk,
     .reserve = reserve,
+    .hold = hold_always,
 };

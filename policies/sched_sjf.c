@@ -3,6 +3,7 @@
  * preempted for somebody shorter; what lost its place for want of memory goes back in first.
  * Without aging a long request waits as long as shorter ones keep coming; with it (3.20) for at
  * most (largest - smallest work) / aging and the time those before it take. */
+#include "sim/hold.h"
 #include "sim/wait_order.h"
 
 struct sjf {
@@ -61,4 +62,5 @@ const struct scheduler_ops sched_sjf = {
     .on_admit = wait_order_on_admit,
     .on_finish = wait_order_on_finish,
     .on_preempt = on_preempt,
+    .hold = hold_always,
 };

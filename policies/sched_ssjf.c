@@ -4,6 +4,7 @@
  * Without aging a request of long prediction waits as long as shorter ones keep coming; with it
  * (3.20) for at most (largest - smallest predicted work) / aging and the time those before it
  * take. Where nothing is known yet the prediction is 0 and the prompt alone decides. */
+#include "sim/hold.h"
 #include "sim/wait_order.h"
 
 struct ssjf {
@@ -69,4 +70,5 @@ const struct scheduler_ops sched_ssjf = {
     .on_admit = wait_order_on_admit,
     .on_finish = wait_order_on_finish,
     .on_preempt = on_preempt,
+    .hold = hold_always,
 };

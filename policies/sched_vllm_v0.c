@@ -4,7 +4,7 @@
  * of the queue. Prompts are never cut: one longer than a step is refused. A watermark of memory is
  * kept free by admissions, so that those admitted do not preempt each other at once; not while
  * nothing runs, where V0 would refuse such a prompt. */
-#include "sim/scheduler.h"
+#include "sim/hold.h"
 
 struct v0 {
     double watermark;
@@ -40,4 +40,5 @@ const struct scheduler_ops sched_vllm_v0 = {
     .batching = BATCHING_SEPARATE,
     .open = open,
     .reserve = reserve,
+    .hold = hold_always,
 };

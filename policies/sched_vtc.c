@@ -16,7 +16,7 @@
  * over is kept per tenant, so that weights are exact in the long run. */
 #include <string.h>
 
-#include "sim/scheduler.h"
+#include "sim/hold.h"
 #include "sim/tenant_queue.h"
 
 __extension__ typedef __int128 wide;
@@ -35,9 +35,8 @@ struct waiting {
 enum cost { COST_LINEAR, COST_PROFILE };
 
 struct vtc {
-    struct tenant_queue queue;
+    struct tenant_queue queue; /* first: its callbacks take the policy */
     const struct params *params;
-    int64_t wp, wq; /* fixed point */
     enum cost cost;
     bool charge_extend, predict;
     uint32_t last_left; /* tenant that emptied its queue last */
@@ -58,22 +57,6 @@ static const struct param_desc params[] = {
     {NULL, PARAM_INT, NULL, NULL, 0, 0, NULL},
 };
 
-static void *open(struct arena *a, const struct params *p, const struct limits *l, struct err *e)
-{
-    (void)l;
-    (void)e;
-    struct vtc *v = arena_alloc(a, sizeof(*v));
-    tq_init(&v->queue, a);
-    v->params = p;
-    v->wp = service_fixed(params_num(p, params, "vtc", "wp"));
-    v->wq = service_fixed(params_num(p, params, "vtc", "wq"));
-    v->cost =
-        strcmp(params_str(p, params, "vtc", "cost"), "profile") == 0 ? COST_PROFILE : COST_LINEAR;
-    v->charge_extend = strcmp(params_str(p, params, "vtc", "charge"), "extend") == 0;
-    v->predict = params_bool(p, params, "vtc", "predict");
-    return v;
-}
-
 /* ---- queues of tenants ---- */
 
 static struct tenant *tenant_at(const struct sched_view *s, uint32_t t)
@@ -82,8 +65,9 @@ static struct tenant *tenant_at(const struct sched_view *s, uint32_t t)
 }
 
 /* Just before tenant t joins those waiting. */
-static void lift(struct vtc *v, const struct sched_view *s, uint32_t t)
+static void lift(void *self, const struct sched_view *s, uint32_t t)
 {
+    const struct vtc *v = self;
     uint32_t least = tq_first(&v->queue);
     int64_t floor;
     if (least != TQ_NONE)
@@ -94,17 +78,6 @@ static void lift(struct vtc *v, const struct sched_view *s, uint32_t t)
         return;
     struct tq_tenant *u = tq_tenant(s, t);
     u->key = MAX(u->key, floor);
-}
-
-static void join(struct vtc *v, const struct sched_view *s, req_id id, bool front)
-{
-    uint32_t t = view_req(s, id)->tenant;
-    if (tq_tenant(s, t)->n == 0)
-        lift(v, s, t);
-    if (front)
-        tq_push_front(&v->queue, s, id);
-    else
-        tq_push_back(&v->queue, s, id);
 }
 
 static void part(struct vtc *v, const struct sched_view *s, req_id id)
@@ -125,18 +98,23 @@ static double profiled(double x, double y)
     return 0.21001891 * x + 0.10075395 * y + 0.0039868 * x * y + 0.00324733 * y * y + 1.14601454;
 }
 
-static void charge(struct vtc *v, const struct sched_view *s, uint32_t t, int64_t cost)
+static void charge(void *self, const struct sched_view *s, uint32_t t, int64_t service)
 {
+    struct vtc *v = self;
     struct tenant *u = tenant_at(s, t);
     if (u->weight == 0)
         u->weight = service_fixed(
             params_map_num(v->params, "vtc", "weights", names_text(s->tenants, t), 1.0));
-    wide scaled = (wide)cost * SERVICE_ONE + u->remainder;
-    wide whole = scaled / u->weight;
-    if (whole * u->weight > scaled) /* a refund: round down, so that the remainder stays >= 0 */
-        whole--;
-    u->remainder = (int64_t)(scaled - whole * u->weight);
-    u->queue.key += (int64_t)whole;
+    if (u->weight == SERVICE_ONE) {
+        u->queue.key += service;
+    } else {
+        wide scaled = (wide)service * SERVICE_ONE + u->remainder;
+        wide whole = scaled / u->weight;
+        if (whole * u->weight > scaled) /* a refund: rounded down, so that the remainder is >= 0 */
+            whole--;
+        u->remainder = (int64_t)(scaled - whole * u->weight);
+        u->queue.key += (int64_t)whole;
+    }
     tq_reorder(&v->queue, s, t);
 }
 
@@ -144,36 +122,27 @@ static void charge(struct vtc *v, const struct sched_view *s, uint32_t t, int64_
 static int64_t output_cost(const struct vtc *v, const struct req_info *q, int64_t from, int64_t to)
 {
     if (v->cost == COST_LINEAR)
-        return (to - from) * v->wq;
+        return (to - from) * v->queue.wq;
     double x = q->prompt_tokens;
     return service_fixed(profiled(x, (double)to) - profiled(x, (double)from));
 }
 
 /* ---- callbacks ---- */
 
-static enum adm on_arrival(void *self, const struct sched_view *s, req_id id, ns_t *wake_at)
-{
-    (void)wake_at;
-    join(self, s, id, false);
-    return ADM_ACCEPT;
-}
+static const struct tq_rules rules = {.opens = lift, .charge = charge};
 
-static void on_preempt(void *self, const struct sched_view *s, req_id id, enum preempt_mode mode)
+static void *open(struct arena *a, const struct params *p, const struct limits *l, struct err *e)
 {
-    (void)mode;
-    join(self, s, id, true);
-}
-
-static req_id next_candidate(void *self, const struct sched_view *s, req_id last,
-                             enum try_result res)
-{
-    struct vtc *v = self;
-    (void)last;
-    bool failed = res != TRY_FIRST && res != TRY_ADMITTED && res != TRY_LOADING;
-    uint32_t least = tq_first(&v->queue);
-    if (failed || least == TQ_NONE) /* never past the tenant with the smallest counter */
-        return REQ_NONE;
-    return tq_tenant(s, least)->head;
+    (void)l;
+    (void)e;
+    struct vtc *v = arena_alloc(a, sizeof(*v));
+    tq_init(&v->queue, a, &rules, p, params, "vtc");
+    v->params = p;
+    v->cost =
+        strcmp(params_str(p, params, "vtc", "cost"), "profile") == 0 ? COST_PROFILE : COST_LINEAR;
+    v->charge_extend = strcmp(params_str(p, params, "vtc", "charge"), "extend") == 0;
+    v->predict = params_bool(p, params, "vtc", "predict");
+    return v;
 }
 
 static void on_admit(void *self, const struct sched_view *s, req_id id, uint32_t extend,
@@ -187,7 +156,8 @@ static void on_admit(void *self, const struct sched_view *s, req_id id, uint32_t
     const struct req_info *q = view_req(s, id);
     uint32_t prompt = v->charge_extend ? extend : q->prompt_tokens;
     charge(v, s, q->tenant,
-           v->cost == COST_LINEAR ? prompt * v->wp : service_fixed(profiled((double)prompt, 0.0)));
+           v->cost == COST_LINEAR ? prompt * v->queue.wp
+                                  : service_fixed(profiled((double)prompt, 0.0)));
     if (v->predict) {
         struct waiting *w = view_req_state(s, id);
         w->predicted = (int64_t)view_predict(s, id).mean;
@@ -223,10 +193,11 @@ static void on_finish(void *self, const struct sched_view *s, req_id id, enum fi
         part(v, s, id);
 }
 
-static double tenant_counter(const void *self, const struct sched_view *s, uint32_t t)
+/* A profiled cost is rounded whenever it is charged: every token is its own charge. */
+static uint32_t hold(void *self, const struct sched_view *s)
 {
-    (void)self;
-    return (double)tq_tenant(s, t)->key / (double)SERVICE_ONE;
+    const struct vtc *v = self;
+    return v->cost == COST_LINEAR ? hold_until_admission(self, s) : 1;
 }
 
 const struct scheduler_ops sched_vtc = {
@@ -237,11 +208,12 @@ const struct scheduler_ops sched_vtc = {
     .req_state_bytes = sizeof(struct waiting),
     .tenant_state_bytes = sizeof(struct tenant),
     .open = open,
-    .on_arrival = on_arrival,
-    .next_candidate = next_candidate,
+    .on_arrival = tq_on_arrival,
+    .next_candidate = tq_next_candidate,
     .on_admit = on_admit,
     .on_tokens = on_tokens,
     .on_finish = on_finish,
-    .on_preempt = on_preempt,
-    .tenant_counter = tenant_counter,
+    .on_preempt = tq_on_preempt,
+    .tenant_counter = tq_counter,
+    .hold = hold,
 };
