@@ -1,0 +1,186 @@
+/* device_cpu.c: the CPU as a device: its memory, the checks of a step, swaps. */
+#include "backend/cpu/cpu.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- memory ---- */
+
+static void allocate(struct cpu *c)
+{
+    const struct device_config *d = &c->config;
+    const struct arch *a = &c->weights.arch;
+    struct cpu_buffers *b = &c->buf;
+    size_t tokens = d->max_tokens, e = c->elem_bytes;
+    size_t q_cols = (size_t)a->heads * a->head_dim, kv_cols = (size_t)a->kv_heads * a->head_dim;
+    size_t cols = MAX(MAX((size_t)a->hidden, (size_t)a->intermediate), q_cols);
+    size_t scores = (size_t)(a->heads / a->kv_heads) * d->max_context;
+
+    b->x = mem_alloc(tokens * a->hidden * e);
+    b->normed = mem_alloc(MAX(tokens, d->max_seqs) * a->hidden * e);
+    b->q = mem_alloc(tokens * q_cols * e);
+    b->attended = mem_alloc(tokens * q_cols * e);
+    b->k = mem_alloc(tokens * kv_cols * e);
+    b->v = mem_alloc(tokens * kv_cols * e);
+    b->gate = mem_alloc(tokens * a->intermediate * e);
+    b->up = mem_alloc(tokens * a->intermediate * e);
+    b->cosine = mem_alloc(tokens * (a->head_dim / 2) * e);
+    b->sine = mem_alloc(tokens * (a->head_dim / 2) * e);
+    b->norms = mem_alloc((2 * (size_t)a->layers + 1) * a->hidden * e);
+    b->logits = mem_alloc((size_t)d->max_seqs * a->vocab * e);
+    b->scratch_elems = (MAX(cols * MATMUL_ROWS, scores) + 15) / 16 * 16;
+    b->scratch = mem_alloc(pool_threads(c->pool) * b->scratch_elems * e);
+    b->seq = mem_alloc(tokens * sizeof(*b->seq));
+    b->position = mem_alloc(tokens * sizeof(*b->position));
+    c->kv = mem_alloc(kv_block_elems(&c->layout) * d->n_blocks * e);
+    c->host_kv = mem_alloc(kv_block_elems(&c->layout) * d->n_host_blocks * e);
+    c->rope_frequency = mem_alloc(a->head_dim / 2 * sizeof(*c->rope_frequency));
+}
+
+static void close_cpu(void *self)
+{
+    struct cpu *c = self;
+    void *owned[] = {
+        c->buf.x,     c->buf.normed, c->buf.q,          c->buf.attended, c->buf.k,
+        c->buf.v,     c->buf.gate,   c->buf.up,         c->buf.cosine,   c->buf.sine,
+        c->buf.norms, c->buf.logits, c->buf.scratch,    c->buf.seq,      c->buf.position,
+        c->kv,        c->host_kv,    c->rope_frequency,
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(owned); i++)
+        mem_free(owned[i]);
+    pool_close(c->pool);
+    if (c->own_weights)
+        weights_release(&c->weights);
+    mem_free(c);
+}
+
+static void *open_cpu(const struct device_config *config, struct err *e)
+{
+    const struct arch *a = &config->weights->arch;
+    struct pool *pool = pool_open(config->threads, e);
+    struct cpu *c;
+
+    if (!pool)
+        return NULL;
+    c = mem_alloc(sizeof(*c));
+    *c = (struct cpu){
+        .config = *config,
+        .weights = *config->weights,
+        .own_weights = config->weights->random && !config->weights->owned,
+        .pool = pool,
+        .layout = {config->block_size, a->kv_heads, a->head_dim, a->layers},
+        .elem_bytes = config->high_precision ? sizeof(double) : sizeof(float),
+    };
+    weights_draw(&c->weights);
+    allocate(c);
+    for (uint32_t i = 0; i < a->head_dim / 2; i++)
+        c->rope_frequency[i] = arch_rope_frequency(a, i);
+    if (config->high_precision)
+        norm_factors_f64(c);
+    else
+        norm_factors_f32(c);
+    return c;
+}
+
+/* ---- a step ---- */
+
+static void check_step(const struct cpu *c, const struct forward *f)
+{
+    const struct device_config *d = &c->config;
+
+    CHECK(f->n_seqs <= d->max_seqs && f->n_tokens <= d->max_tokens &&
+              f->q_start[f->n_seqs] == f->n_tokens,
+          "device: a step fits", "%u seqs, %u tokens", f->n_seqs, f->n_tokens);
+    for (uint32_t s = 0; s < f->n_seqs; s++) {
+        uint32_t end = f->context[s] + f->q_start[s + 1] - f->q_start[s];
+        uint32_t blocks = f->table_start[s + 1] - f->table_start[s];
+
+        CHECK(f->q_start[s + 1] > f->q_start[s] && end <= d->max_context &&
+                  blocks >= div_ceil_u32(end, d->block_size),
+              "device: a table covers its sequence", "%u tokens, %u blocks", end, blocks);
+    }
+    for (uint32_t i = 0; i < f->table_start[f->n_seqs]; i++)
+        CHECK(f->block[i] < d->n_blocks, "device: blocks exist", "%u of %u", f->block[i],
+              d->n_blocks);
+    for (uint32_t i = 0; i < f->n_tokens; i++)
+        CHECK(f->token[i] < c->weights.arch.vocab, "device: tokens exist", "%u of %u", f->token[i],
+              c->weights.arch.vocab);
+}
+
+static double now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static bool forward_cpu(void *self, const struct forward *f, struct forward_result *r,
+                        struct err *e)
+{
+    struct cpu *c = self;
+    double began = now_ns();
+
+    (void)e;
+    check_step(c, f);
+    if (c->config.high_precision)
+        forward_f64(c, f, r);
+    else
+        forward_f32(c, f, r);
+    r->device_ns = now_ns() - began;
+    return true;
+}
+
+/* ---- swap: done when submitted ---- */
+
+static bool copy_cpu(void *self, enum copy_direction direction, const uint32_t *block,
+                     const uint32_t *host, uint32_t n, uint64_t *ticket, struct err *e)
+{
+    struct cpu *c = self;
+    size_t bytes = kv_block_elems(&c->layout) * c->elem_bytes;
+
+    (void)e;
+    for (uint32_t i = 0; i < n; i++) {
+        char *here = (char *)c->kv + bytes * block[i],
+             *there = (char *)c->host_kv + bytes * host[i];
+
+        CHECK(block[i] < c->config.n_blocks && host[i] < c->config.n_host_blocks,
+              "device: blocks exist", "%u of %u, %u of %u", block[i], c->config.n_blocks, host[i],
+              c->config.n_host_blocks);
+        if (direction == COPY_TO_HOST)
+            memcpy(there, here, bytes);
+        else
+            memcpy(here, there, bytes);
+    }
+    *ticket = ++c->copies;
+    return true;
+}
+
+static bool copies_done_cpu(void *self, uint64_t seen, bool wait, uint64_t *done, struct err *e)
+{
+    const struct cpu *c = self;
+
+    (void)seen, (void)wait, (void)e;
+    *done = c->copies;
+    return true;
+}
+
+static void describe_cpu(void *self, char *text, size_t n)
+{
+    const struct cpu *c = self;
+
+    snprintf(text, n, "CPU, %s, %u threads", c->config.high_precision ? "float64" : "float32",
+             pool_threads(c->pool));
+}
+
+const struct device_ops device_cpu = {
+    .name = "cpu",
+    .open = open_cpu,
+    .forward = forward_cpu,
+    .copy = copy_cpu,
+    .copies_done = copies_done_cpu,
+    .close = close_cpu,
+    .describe = describe_cpu,
+};

@@ -1,0 +1,11 @@
+/* f64.c: the operators in float64: the oracle of tests. */
+#define REAL double
+#define NAME(name) name##_f64
+
+#include "backend/cpu/ops/attention.c"
+#include "backend/cpu/ops/forward.c"
+#include "backend/cpu/ops/kv_append.c"
+#include "backend/cpu/ops/matmul.c"
+#include "backend/cpu/ops/rmsnorm.c"
+#include "backend/cpu/ops/rope.c"
+#include "backend/cpu/ops/swiglu.c"

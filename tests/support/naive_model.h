@@ -1,0 +1,11 @@
+/* naive_model.h: a LLaMA decoder as its formulas read, in double, one token after the other, with
+ * no paging, batching or tricks: what the engines are held against. Shares no code with them. */
+#ifndef TESTS_SUPPORT_NAIVE_MODEL_H
+#define TESTS_SUPPORT_NAIVE_MODEL_H
+
+#include "backend/model/weights.h"
+
+/* logits[n][vocab] after each of the tokens. The weights must be in memory. */
+void naive_logits(const struct weights *w, const uint32_t *token, uint32_t n, double *logits);
+
+#endif
