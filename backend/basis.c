@@ -1,10 +1,13 @@
 #include "backend/basis.h"
 
+#include <math.h>
 #include <string.h>
 
 static const struct basis_doc docs[] = {
     [BASIS_STEP] = {"step", "step", "weights read once, launches, what the host does", false,
                     false},
+    [BASIS_PROMPT_STEP] = {"prompt_step", "step", "steps with prompts: no graph, more launches",
+                           false, false},
     [BASIS_TOKENS_BEYOND] = {"tokens_beyond", "step", "steps of more tokens: no graph, a wave more",
                              true, false},
     [BASIS_TOKENS] = {"tokens", "token", "matrix products and elementwise kernels", true, true},
@@ -48,10 +51,12 @@ double basis_value(const struct basis_term *t, const struct batch_shape *s)
 {
     double tokens = (double)s->decode_tokens + s->prefill_tokens;
     double context = (double)s->decode_context_sum;
-    bool mixed = s->n_prefill > 0;
+    bool prompts = s->n_prefill > 0;
     switch (t->kind) {
     case BASIS_STEP:
         return 1;
+    case BASIS_PROMPT_STEP:
+        return prompts;
     case BASIS_TOKENS_BEYOND:
         return tokens > t->from;
     case BASIS_TOKENS:
@@ -63,9 +68,9 @@ double basis_value(const struct basis_term *t, const struct batch_shape *s)
     case BASIS_CONTEXT_BEYOND:
         return MAX(context - t->from * s->n_decode, 0);
     case BASIS_MIXED_CONTEXT:
-        return mixed ? context : 0;
+        return prompts ? context : 0;
     case BASIS_MIXED_SEQUENCES:
-        return mixed ? s->n_decode : 0;
+        return prompts ? s->n_decode : 0;
     case BASIS_PROMPTS:
         return s->n_prefill;
     case BASIS_PREFILL_PAIRS:
@@ -76,6 +81,21 @@ double basis_value(const struct basis_term *t, const struct batch_shape *s)
         break;
     }
     bug(__FILE__, __LINE__, "basis: a kind of term", "%d", (int)t->kind);
+}
+
+struct basis_line basis_line(const struct basis_term *t, const struct batch_shape *s)
+{
+    const double forever = (double)INFINITY;
+    double knee = t->from * s->n_decode;
+    switch (t->kind) {
+    case BASIS_DECODE_CONTEXT:
+        return (struct basis_line){0, 1, forever};
+    case BASIS_CONTEXT_BEYOND:
+        return (double)s->decode_context_sum > knee ? (struct basis_line){-knee, 1, forever}
+                                                    : (struct basis_line){0, 0, knee};
+    default:
+        return (struct basis_line){basis_value(t, s), 0, forever};
+    }
 }
 
 static const char *const aggregates[] = {

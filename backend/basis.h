@@ -8,6 +8,7 @@
 
 enum basis_kind {
     BASIS_STEP,            /* 1: what every step costs, weights read once, launches */
+    BASIS_PROMPT_STEP,     /* 1 with a prompt: no CUDA graph, the launches of its attention */
     BASIS_TOKENS_BEYOND,   /* 1 with more than `from` tokens: no CUDA graph, one more wave */
     BASIS_TOKENS,          /* GEMMs; the part of the count between `from` and `to` */
     BASIS_SEQUENCES,       /* lm_head, sampler; between `from` and `to` */
@@ -34,6 +35,14 @@ struct basis_doc {
 const struct basis_doc *basis_doc(enum basis_kind kind);
 bool basis_find(const char *name, enum basis_kind *kind);
 double basis_value(const struct basis_term *t, const struct batch_shape *s);
+
+/* A term of a batch without prompts, as its decodes' context grows from what it is:
+ * base + slope * decode_context_sum, up to the sum `until`. */
+struct basis_line {
+    double base, slope; /* slope 0 or 1 */
+    double until;       /* INFINITY: no breakpoint ahead */
+};
+struct basis_line basis_line(const struct basis_term *t, const struct batch_shape *s);
 
 /* What a calibrated range is stated of. */
 enum aggregate {

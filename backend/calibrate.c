@@ -25,6 +25,7 @@
  * token. */
 static const struct basis_term basis[] = {
     {BASIS_STEP, 0, ANY},
+    {BASIS_PROMPT_STEP, 0, ANY},
     {BASIS_TOKENS_BEYOND, 512, ANY},
     {BASIS_TOKENS, 0, 128},
     {BASIS_TOKENS, 128, 512},

@@ -41,6 +41,10 @@ struct field {
     {                                                                                              \
 #key, REAL, offsetof(struct model_desc, key), 0.25, 8, false                               \
     }
+#define MODEL_REAL(key, min, max)                                                                  \
+    {                                                                                              \
+#key, REAL, offsetof(struct model_desc, key), min, max, true                               \
+    }
 #define GPU_REAL(key, min, max)                                                                    \
     {                                                                                              \
 #key, REAL, offsetof(struct gpu_desc, key), min, max, false                                \
@@ -62,6 +66,17 @@ static const struct field model_fields[] = {
     MODEL_EXPERTS(moe_intermediate),
     MODEL_BYTES(weight_bytes_per_param),
     MODEL_BYTES(kv_bytes_per_elem),
+    MODEL_REAL(rms_norm_eps, 0, 1),
+    MODEL_REAL(rope_theta, 1, 1e12),
+};
+
+/* Members of "rope_scaling", the same in both formats. */
+static const struct field rope_fields[] = {
+    {"factor", REAL, offsetof(struct rope_scaling, factor), 1, 1e6, false},
+    {"low_freq_factor", REAL, offsetof(struct rope_scaling, low_freq_factor), 1e-3, 1e6, false},
+    {"high_freq_factor", REAL, offsetof(struct rope_scaling, high_freq_factor), 1e-3, 1e6, false},
+    {"original_max_position_embeddings", COUNT,
+     offsetof(struct rope_scaling, original_max_position), 1, UINT32_MAX, false},
 };
 
 static const struct field gpu_fields[] = {
@@ -75,8 +90,8 @@ static const struct field gpu_fields[] = {
     GPU_REAL(link_latency_ns, 0, 1e9),        GPU_REAL(reserved_bytes, 0, MAX_BYTES),
 };
 
-/* Members of our own format that are no fields. */
-static const char *const label_keys[] = {"id", "doc", "source", "aliases"};
+/* Members of our own format that are no fields of one value. */
+static const char *const label_keys[] = {"id", "doc", "source", "aliases", "rope_scaling"};
 
 /* Hugging Face names of model_fields. */
 static const struct hf_key {
@@ -96,6 +111,8 @@ static const struct hf_key {
     {"num_experts", "num_local_experts", "experts", true},
     {"num_experts_per_tok", NULL, "experts_per_token", true},
     {"moe_intermediate_size", NULL, "moe_intermediate", true},
+    {"rms_norm_eps", NULL, "rms_norm_eps", true},
+    {"rope_theta", NULL, "rope_theta", true},
 };
 
 /* Members of a config.json that change the shape in a way that model_desc cannot say. */
@@ -245,11 +262,32 @@ static bool check_model(const struct model_desc *m, const char *where, struct er
     return true;
 }
 
+/* "rope_scaling" of kind llama3; absent: none. */
+static bool read_rope(json_t *root, const char *where, struct rope_scaling *r, struct err *e)
+{
+    const json_t *scaling = member(root, "rope_scaling");
+
+    if (!scaling)
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(rope_fields); i++) {
+        const json_t *v = member(scaling, rope_fields[i].key);
+
+        if (!v)
+            return missing(where, rope_fields[i].key, e);
+        if (!read_field(r, &rope_fields[i], v, where, rope_fields[i].key, e))
+            return false;
+    }
+    if (r->low_freq_factor >= r->high_freq_factor)
+        return err_set(e, "%s: \"low_freq_factor\" %g is not below \"high_freq_factor\" %g", where,
+                       r->low_freq_factor, r->high_freq_factor);
+    return true;
+}
+
 static bool parse_model(json_t *root, const char *where, struct model_desc *m, struct err *e)
 {
     return copy_id(m->id, sizeof(m->id), json_string_value(member(root, "id")), where, e) &&
            read_fields(m, model_fields, ARRAY_LEN(model_fields), root, where, e) &&
-           check_model(m, where, e);
+           read_rope(root, where, &m->rope, e) && check_model(m, where, e);
 }
 
 static bool parse_gpu(json_t *root, const char *where, struct gpu_desc *g, struct err *e)
@@ -324,6 +362,35 @@ static bool hf_defaults(json_t *root, const char *where, struct model_desc *m, s
     return hf_dtype(root, where, &m->weight_bytes_per_param, e);
 }
 
+/* Whether nothing in the file departs from a plain LLaMA decoder. */
+static bool hf_is_llama(json_t *root)
+{
+    const char *type = json_string_value(member(root, "model_type"));
+    const char *act = json_string_value(member(root, "hidden_act"));
+    const json_t *rope = member(root, "rope_scaling");
+    const json_t *rope_type = rope ? member(rope, "rope_type") : NULL;
+
+    return type && (strcmp(type, "llama") == 0 || strcmp(type, "mistral") == 0) &&
+           (!act || strcmp(act, "silu") == 0) && !json_is_true(member(root, "attention_bias")) &&
+           !json_is_true(member(root, "mlp_bias")) && !member(root, "sliding_window") &&
+           (!rope ||
+            (json_is_string(rope_type) && strcmp(json_string_value(rope_type), "llama3") == 0));
+}
+
+/* What the real engines compute with, if they can. */
+static bool hf_llama(json_t *root, const char *where, struct model_desc *m, struct err *e)
+{
+    if (!hf_is_llama(root)) {
+        m->rope_theta = 0;
+        return true;
+    }
+    if (m->rope_theta == 0)
+        m->rope_theta = 10000; /* LlamaConfig's default: files of Llama 2 leave it out */
+    if (m->rms_norm_eps == 0)
+        m->rms_norm_eps = 1e-6; /* as well */
+    return read_rope(root, where, &m->rope, e);
+}
+
 static bool parse_hf(json_t *root, const char *path, struct model_desc *m, struct err *e)
 {
     const char *name = json_string_value(member(root, "_name_or_path"));
@@ -346,7 +413,7 @@ static bool parse_hf(json_t *root, const char *path, struct model_desc *m, struc
                         k->key, e))
             return false;
     }
-    return hf_defaults(root, path, m, e) && check_model(m, path, e) &&
+    return hf_defaults(root, path, m, e) && hf_llama(root, path, m, e) && check_model(m, path, e) &&
            copy_id(m->id, sizeof(m->id), id + skip, path, e); /* the end tells models apart */
 }
 

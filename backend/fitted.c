@@ -2,9 +2,8 @@
  * (backend/fitted_model.h), --profile FILE. Source: the file's own.
  *
  * What must hold: the cost depends on the batch's aggregates only and is piecewise linear in them;
- * breakpoints are those of the terms (backend/basis.h). A term on the mean context makes decode
- * steps affine between breakpoints only, so BACKEND_AFFINE_DECODE is not promised. Steps outside
- * the range that was fitted are marked. */
+ * breakpoints are those of the terms (backend/basis.h), of decode steps those on the mean context
+ * and the ends of the range that was fitted; steps outside that range are marked. */
 #include "backend/fitted_model.h"
 
 #include <math.h>
@@ -53,15 +52,26 @@ static void *fitted_open(struct arena *a, const struct backend_env *env, struct 
     return m;
 }
 
+static void decode_line(void *self, const struct batch_shape *shape, struct decode_line *out)
+{
+    fitted_decode_line(self, shape, out);
+}
+
 static bool fitted_step(void *self, const struct batch *batch, struct step_cost *cost,
                         struct err *e)
 {
     const struct fitted_model *m = self;
+    const struct batch_shape *s = &batch->shape;
+    struct decode_line line;
     (void)e; /* a formula cannot fail */
-    *cost = (struct step_cost){
-        .device_ns = fitted_step_ns(m, &batch->shape),
-        .extrapolated = fitted_extrapolates(m, &batch->shape),
-    };
+    if (s->n_prefill > 0) {
+        *cost = (struct step_cost){.device_ns = fitted_step_ns(m, s),
+                                   .extrapolated = fitted_extrapolates(m, s)};
+        return true;
+    }
+    fitted_decode_line(m, s, &line);
+    *cost = (struct step_cost){.device_ns = decode_line_ns(&line, 0),
+                               .extrapolated = line.extrapolated};
     return true;
 }
 
@@ -72,6 +82,8 @@ const struct backend_ops backend_fitted = {
     .doc = "a physical basis fitted to measured steps (tandem calibrate)",
     .source = "the file's own; fidelity.md",
     .params = no_params,
+    .caps = BACKEND_AFFINE_DECODE,
     .open = fitted_open,
     .step = fitted_step,
+    .decode_line = decode_line,
 };

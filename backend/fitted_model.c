@@ -30,14 +30,57 @@ double fitted_step_ns(const struct fitted_model *m, const struct batch_shape *s)
     return ns;
 }
 
+/* What the sum of its decodes' contexts may be; none of a batch without. */
+static struct fitted_range context_range(const struct fitted_model *m, const struct batch_shape *s)
+{
+    const struct fitted_range *sum = &m->range[AGG_DECODE_CONTEXT];
+    const struct fitted_range *mean = &m->range[AGG_MEAN_CONTEXT];
+    if (s->n_decode == 0)
+        return *sum;
+    return (struct fitted_range){MAX(sum->low, mean->low * s->n_decode),
+                                 MIN(sum->high, mean->high * s->n_decode)};
+}
+
+static bool is_in(double v, struct fitted_range r)
+{
+    return r.low <= v && v <= r.high;
+}
+
 bool fitted_extrapolates(const struct fitted_model *m, const struct batch_shape *s)
 {
-    bool outside = m->fitted_steps[regime_of(s)] == 0;
-    for (enum aggregate a = 0; a < N_AGGREGATES && !outside; a++) {
-        double v = aggregate_value(a, s);
-        outside = v < m->range[a].low || v > m->range[a].high;
+    bool inside = m->fitted_steps[regime_of(s)] > 0 &&
+                  is_in((double)s->decode_context_sum, context_range(m, s));
+    for (enum aggregate a = 0; a < N_AGGREGATES && inside; a++)
+        inside = a == AGG_DECODE_CONTEXT || a == AGG_MEAN_CONTEXT ||
+                 is_in(aggregate_value(a, s), m->range[a]);
+    return !inside;
+}
+
+/* The next sum of contexts, from that of `s` on, up to which the answer stays the same. */
+static double same_until(const struct fitted_range *r, double sum)
+{
+    if (sum < r->low)
+        return ceil(r->low) - 1;
+    return sum <= r->high ? r->high : (double)INFINITY;
+}
+
+void fitted_decode_line(const struct fitted_model *m, const struct batch_shape *s,
+                        struct decode_line *out)
+{
+    const struct fitted_range range = context_range(m, s);
+    double until = same_until(&range, (double)s->decode_context_sum);
+    *out = (struct decode_line){.x = s->decode_context_sum,
+                                .dx = s->n_decode,
+                                .steps = UINT64_MAX,
+                                .extrapolated = fitted_extrapolates(m, s)};
+    for (size_t i = 0; i < m->n_terms; i++) {
+        const struct basis_line l = basis_line(&m->term[i].basis, s);
+        out->base_ns += m->term[i].ns * l.base;
+        out->slope_ns += m->term[i].ns * l.slope;
+        until = MIN(until, l.until);
     }
-    return outside;
+    if (until < NUMBER_MAX)
+        out->steps = ((uint64_t)until - out->x) / out->dx + 1;
 }
 
 /* ---- writing: an object's or array's members a line each ---- */

@@ -40,7 +40,11 @@ struct fitted_model {
 };
 
 double fitted_step_ns(const struct fitted_model *m, const struct batch_shape *s);
-/* Outside the range, or of a regime that no step was fitted to. */
+/* The same of a batch without prompts, as its contexts grow. */
+void fitted_decode_line(const struct fitted_model *m, const struct batch_shape *s,
+                        struct decode_line *out);
+/* Outside the range, or of a regime that no step was fitted to. The mean context is looked at where
+ * there are decodes. */
 bool fitted_extrapolates(const struct fitted_model *m, const struct batch_shape *s);
 
 bool fitted_load(struct fitted_model *m, const char *path, struct err *e) NODISCARD;

@@ -41,7 +41,8 @@ struct profile {
      * have their mean context. Both flat; root NULL: not measured. */
     struct lattice skew_decode; /* (n_decode, longest context, mean / longest) */
     struct lattice skew_mixed;  /* (chunk tokens, n_decode, history, longest, mean / longest) */
-    char text[192];             /* what it is, for the run's note */
+    bool beyond;    /* an operator's shape lies beyond those measured: every step does */
+    char text[192]; /* what it is, for the run's note */
 };
 
 /* What a profile says it was measured on: names that the presets know, or not; "": anything. */

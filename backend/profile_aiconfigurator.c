@@ -6,12 +6,13 @@
  *   attention__<engine>__context_attention_perf         equal prompts without history
  *   attention__<engine>__generation_attention_perf      step: tokens cached before
  *   moe__<engine>__moe_perf                             all experts of a layer
- *   comm__<engine>__custom_allreduce_perf               message_size in bytes
+ *   comm__<engine>__custom_allreduce_perf               message_size in elements
  *
  * They hold no model: the run's says which shapes are wanted. Products between the measured n and k
  * are linear in both at each m; beyond them (lm_head) they go on with the last slope: the note says
- * which. Tables of vLLM come first, TensorRT-LLM's where those are missing, and for fp8_block: on
- * H200 vLLM's were timed with some 50 us of launches in each call, which a CUDA graph hides.
+ * which, and every step counts as extrapolated. Tables of vLLM come first, TensorRT-LLM's where
+ * those are missing, and for fp8_block: on H200 vLLM's were timed with some 50 us of launches in
+ * each call, which a CUDA graph hides.
  *
  * A chunk c behind a history h takes A(c + h) - A(h) and the start of a call, A of whole prompts:
  * chunks of a prompt add up to it. Nothing has prompts and decodes in one call. What has no table,
@@ -147,11 +148,6 @@ static bool read_rows(const struct reader *r, struct csv *c, uint32_t first, uin
 
 static const char *const gemm_columns[] = {"gemm_dtype", "n", "k", "m", "latency"};
 
-static bool gemm_wanted(const struct reader *r, const struct csv *c)
-{
-    return strcmp(csv_text(c, 0), r->dtype) == 0;
-}
-
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -190,22 +186,19 @@ static void product(struct reader *r, enum profile_op op, const struct lattice *
     CHECK(ok, "each m once", "%zu", n_m);
     mem_free(row);
     size_t used = strlen(r->p->text);
-    if (beyond)
-        snprintf(r->p->text + used, sizeof(r->p->text) - used, ", %s extrapolated",
-                 profile_op_name(op));
+    if (!beyond)
+        return;
+    r->p->beyond = true;
+    snprintf(r->p->text + used, sizeof(r->p->text) - used, ", %s extrapolated",
+             profile_op_name(op));
 }
 
-static void products(struct reader *r, const struct lattice *l, const double *m, size_t n_m,
-                     bool head)
+static void layer_products(struct reader *r, const struct lattice *l, const double *m, size_t n_m)
 {
     const struct model_desc *d = r->m;
     double hidden = d->hidden, q = (double)r->heads * d->head_dim;
     double inner = (double)d->intermediate / r->tp;
 
-    if (head) {
-        product(r, OP_LM_HEAD, l, m, n_m, (double)d->vocab / r->tp, hidden);
-        return;
-    }
     product(r, OP_QKV, l, m, n_m, q + 2.0 * r->kv_heads * d->head_dim, hidden);
     product(r, OP_O, l, m, n_m, hidden, q);
     if (d->experts > 0)
@@ -214,33 +207,74 @@ static void products(struct reader *r, const struct lattice *l, const double *m,
     product(r, OP_DOWN, l, m, n_m, hidden, inner);
 }
 
-/* `head`: lm_head, which stays bfloat16; else the layers'. */
-static bool read_gemm(struct reader *r, bool head, struct err *e)
+/* Rows of one type of weights, and what they are for. */
+struct products {
+    const char *dtype;
+    bool layers, head; /* at least one */
+    struct rows rows;
+};
+
+static bool make_products(struct reader *r, struct products *p, const struct csv *c, struct err *e)
 {
-    struct reader of = *r;
-    struct rows rows = {0};
-    struct lattice l;
     struct arena scratch;
-    struct csv c;
+    struct lattice l;
     uint64_t line;
 
-    if (head)
-        of.dtype = "bfloat16";
-    if (!open_table(r, &c, "gemm", "gemm_perf", strcmp(of.dtype, "fp8_block") == 0, gemm_columns,
-                    ARRAY_LEN(gemm_columns), e))
-        return false;
+    if (p->rows.n == 0)
+        return err_set(e, "%s: no row for matrix products of %s (dtype %s)", c->path, r->m->id,
+                       p->dtype);
     arena_init(&scratch);
-    bool ok = read_rows(&of, &c, 1, 3, gemm_wanted, "matrix products", &rows, e) &&
-              (lattice_build(&l, &scratch, 3, rows.row, rows.n, &line) || twice_in(&c, line, e));
+    bool ok = lattice_build(&l, &scratch, 3, p->rows.row, p->rows.n, &line) || twice_in(c, line, e);
     if (ok) {
-        double *m = arena_alloc(&scratch, rows.n * sizeof(*m));
+        double *m = arena_alloc(&scratch, p->rows.n * sizeof(*m));
+        size_t n = grid_of_m(&p->rows, m);
 
-        products(r, &l, m, grid_of_m(&rows, m), head);
+        if (p->layers)
+            layer_products(r, &l, m, n);
+        if (p->head)
+            product(r, OP_LM_HEAD, &l, m, n, (double)r->m->vocab / r->tp, r->m->hidden);
     }
     arena_release(&scratch);
-    mem_free(rows.row);
+    return ok;
+}
+
+/* One pass over one file, for `n` types. */
+static bool read_products(struct reader *r, bool trtllm_first, struct products *p, size_t n,
+                          struct err *e)
+{
+    enum csv_status st = CSV_ERR;
+    struct csv c;
+
+    if (!open_table(r, &c, "gemm", "gemm_perf", trtllm_first, gemm_columns, ARRAY_LEN(gemm_columns),
+                    e))
+        return false;
+    bool ok = true;
+    while (ok && (st = csv_next(&c, e)) == CSV_ROW)
+        for (size_t i = 0; i < n && ok; i++)
+            if (strcmp(csv_text(&c, 0), p[i].dtype) == 0)
+                ok = add_row(&c, 1, 3, &p[i].rows, e);
+    ok = ok && st != CSV_ERR;
+    for (size_t i = 0; i < n; i++) {
+        ok = ok && make_products(r, &p[i], &c, e);
+        mem_free(p[i].rows.row);
+    }
     csv_close(&c);
     return ok;
+}
+
+/* The layers' products, and lm_head, which stays bfloat16: out of one file where both are in it. */
+static bool read_gemm(struct reader *r, struct err *e)
+{
+    struct products own = {.dtype = r->dtype, .layers = true};
+    struct products plain = {.dtype = "bfloat16", .head = true};
+    struct products both[] = {own, plain};
+
+    if (strcmp(r->dtype, "fp8_block") == 0)
+        return read_products(r, true, &own, 1, e) && read_products(r, false, &plain, 1, e);
+    if (strcmp(r->dtype, "bfloat16") != 0)
+        return read_products(r, false, both, 2, e);
+    own.head = true;
+    return read_products(r, false, &own, 1, e);
 }
 
 /* ---- attention ---- */
@@ -380,10 +414,10 @@ static bool read_reduce(struct reader *r, struct err *e)
 {
     struct csv c;
 
-    return r->tp == 1 || (open_table(r, &c, "comm", "custom_allreduce_perf", false, reduce_columns,
-                                     ARRAY_LEN(reduce_columns), e) &&
-                          read_curve(r, &c, 2, r->m->hidden * ACTIVATION_BYTES, reduce_wanted,
-                                     "all-reduce", &r->p->reduce, e));
+    return r->tp == 1 ||
+           (open_table(r, &c, "comm", "custom_allreduce_perf", false, reduce_columns,
+                       ARRAY_LEN(reduce_columns), e) &&
+            read_curve(r, &c, 2, r->m->hidden, reduce_wanted, "all-reduce", &r->p->reduce, e));
 }
 
 /* ---- elementwise kernels ---- */
@@ -487,8 +521,8 @@ static bool open(struct profile *p, struct arena *a, const struct backend_env *e
     snprintf(p->text, sizeof(p->text), "%.32s %.48s %s tp%u (aiconfigurator, no mixed batches)",
              of.gpu, m->id, r.dtype, tp);
     elementwise(&r);
-    return read_gemm(&r, false, e) && read_gemm(&r, true, e) && read_context(&r, e) &&
-           read_generation(&r, e) && read_moe(&r, e) && read_reduce(&r, e);
+    return read_gemm(&r, e) && read_context(&r, e) && read_generation(&r, e) && read_moe(&r, e) &&
+           read_reduce(&r, e);
 }
 
 const struct profile_format profile_aiconfigurator = {.mark = MARK, .names = names, .open = open};

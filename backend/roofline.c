@@ -273,29 +273,29 @@ static double mlp_ns(const struct roofline *r, uint32_t tokens)
            gemm_ns(&r->expert_down, rows, hit);
 }
 
-/* One layer, without the ramp. */
+/* One layer, without the ramp and what decodes read. */
 static double attention_ns(const struct roofline *r, const struct batch_shape *b)
 {
     double tokens = (double)b->decode_tokens + b->prefill_tokens;
-    double decode = (double)b->decode_context_sum * r->decode_ns;
     double pairs = b->prefill_pairs + DIAGONAL_WASTE * b->prefill_tokens;
     double keys = (double)b->prefill_history_sum + b->prefill_tokens;
     double prefill = MAX(pairs * r->pair_ns, keys * r->kv_ns);
 
-    if (b->n_prefill > 0)
-        decode *= r->mixed_decode;
-    return tokens * r->attn_io_ns + decode + prefill;
+    return tokens * r->attn_io_ns + prefill;
 }
 
-static bool roofline_step(void *self, const struct batch *batch, struct step_cost *cost,
-                          struct err *e)
+/* A step's kernels, by their number: a layer's, and embedding, norm, lm_head, sampler. */
+static double kernels_of(const struct roofline *r)
+{
+    return r->layers * (r->small_kernels + r->gemm_kernels + 1) + 4;
+}
+
+/* The step as a line over the contexts of its decodes, without a breakpoint. */
+static void roofline_line(void *self, const struct batch_shape *b, struct decode_line *out)
 {
     const struct roofline *r = self;
-    const struct batch_shape *b = &batch->shape;
     uint32_t tokens = b->decode_tokens + b->prefill_tokens;
     double sequences = (double)b->n_decode + b->n_prefill;
-    double kernels_layer = r->small_kernels + r->gemm_kernels + 1; /* and attention */
-    double kernels = r->layers * kernels_layer + 4; /* embedding, norm, lm_head, sampler */
     double ramps_layer = r->small_kernels * ELEMENTWISE_RAMPS + r->gemm_kernels + ATTENTION_RAMPS;
     double ramps = r->layers * ramps_layer + 2 * ELEMENTWISE_RAMPS + 1 + SAMPLER_RAMPS;
     double layer = gemm_ns(&r->dense[QKV], tokens, 1) + gemm_ns(&r->dense[O], tokens, 1) +
@@ -304,14 +304,30 @@ static bool roofline_step(void *self, const struct batch *batch, struct step_cos
         tokens * r->token_ns + gemm_ns(&r->lm_head, sequences, 1) + sequences * r->sample_ns;
     double links =
         r->reduce_ns + tokens * r->reduce_token_ns + r->gather_ns + sequences * r->gather_seq_ns;
-    double device = r->layers * layer + once + links + ramps * r->ramp_ns + kernels * r->node_ns;
+
+    *out = (struct decode_line){
+        .base_ns =
+            r->layers * layer + once + links + ramps * r->ramp_ns + kernels_of(r) * r->node_ns,
+        .slope_ns = r->layers * r->decode_ns * (b->n_prefill > 0 ? r->mixed_decode : 1),
+        .x = b->decode_context_sum,
+        .dx = b->n_decode,
+        .steps = UINT64_MAX,
+    };
+}
+
+static bool roofline_step(void *self, const struct batch *batch, struct step_cost *cost,
+                          struct err *e)
+{
+    const struct roofline *r = self;
+    struct decode_line line;
 
     (void)e; /* a formula cannot fail */
+    roofline_line(self, &batch->shape, &line);
+    *cost = (struct step_cost){.device_ns = decode_line_ns(&line, 0)};
     /* Decode-only steps run as a graph. Others are launched one by one, hidden behind the device's
      * work unless that is shorter. */
-    if (b->n_prefill > 0)
-        device = MAX(device, kernels * r->launch_ns);
-    *cost = (struct step_cost){.device_ns = device};
+    if (batch->shape.n_prefill > 0)
+        cost->device_ns = MAX(cost->device_ns, kernels_of(r) * r->launch_ns);
     return true;
 }
 
@@ -325,4 +341,5 @@ const struct backend_ops backend_roofline = {
     .caps = BACKEND_AFFINE_DECODE,
     .open = roofline_open,
     .step = roofline_step,
+    .decode_line = roofline_line,
 };

@@ -18,7 +18,12 @@
  * decodes cost 1.7 to 3 times what they cost alone. Only a profile without a mixed table adds up.
  *
  * Everything is piecewise linear in the batch's aggregates, with tables made at open; several
- * prompts in a step are looked at one by one. Steps outside what was measured are counted. */
+ * prompts in a step are looked at one by one. Steps outside what was measured are counted.
+ *
+ * Decodes alone grow together by a token a step: the difference between the longest and the mean
+ * stays. Over the longest a step is a line from one breakpoint to the next, where it is as above;
+ * breakpoints are those lengths whose binary digits behind the sixth are 0, up to 64 all. (Between
+ * them the skew is no line: its mean / longest is a hyperbola.) */
 #include "backend/experts.h"
 #include "backend/profile.h"
 #include "sim/backend.h"
@@ -34,6 +39,16 @@
  * outside its tables it lies. */
 #define STEP_MAX_NS 0x1p61
 
+#define BREAKPOINT_BITS 6u
+
+/* The line of decodes alone between two breakpoints. */
+struct segment {
+    uint32_t n, low, high; /* sequences; the longest context at its ends; n 0: none yet */
+    uint64_t lag;          /* n * longest - sum of contexts */
+    double base_ns, slope_ns;
+    bool extrapolated; /* at one end */
+};
+
 struct table {
     struct profile profile;
     struct curve once, layer, sequence; /* of Tp, Tp, S */
@@ -43,6 +58,7 @@ struct table {
     double experts_share;   /* of tokens and experts that a GPU has */
     double first_prompt_ns; /* attention for the shortest prompt measured: starting the call */
     uint32_t graph_max;     /* tokens up to which steps run as CUDA graphs */
+    struct segment last;    /* that was asked for: the next step is mostly in it */
 };
 
 /* ---- open ---- */
@@ -233,20 +249,89 @@ static double experts_at(const struct table *t, uint32_t tokens, bool *outside)
     return t->experts.n > 0 ? lattice_at(&t->profile.experts, key, outside) : 0;
 }
 
-static bool table_step(void *self, const struct batch *batch, struct step_cost *cost, struct err *e)
+static double step_ns(const struct table *t, const struct batch *batch, bool *outside)
 {
-    const struct table *t = self;
     const struct batch_shape *b = &batch->shape;
     uint32_t tokens = b->decode_tokens + b->prefill_tokens, rows = padded(t, tokens);
-    bool outside = false;
-    double layer = curve_at(&t->layer, rows, &outside) + attention_at(t, batch, &outside) +
-                   experts_at(t, tokens, &outside);
-    double ns = curve_at(&t->once, rows, &outside) + t->layers * layer +
-                curve_at(&t->sequence, b->n_decode + b->n_prefill, &outside) + t->reduce_ns +
+    double layer = curve_at(&t->layer, rows, outside) + attention_at(t, batch, outside) +
+                   experts_at(t, tokens, outside);
+    double ns = curve_at(&t->once, rows, outside) + t->layers * layer +
+                curve_at(&t->sequence, b->n_decode + b->n_prefill, outside) + t->reduce_ns +
                 rows * t->reduce_row_ns;
 
+    *outside = *outside || t->profile.beyond;
+    return MIN(ns, STEP_MAX_NS);
+}
+
+/* ---- decodes alone ---- */
+
+static double end_ns(const struct table *t, const struct segment *s, uint32_t longest,
+                     bool *outside)
+{
+    const struct batch batch = {
+        .n = s->n,
+        .shape = {.n_decode = s->n,
+                  .decode_tokens = s->n,
+                  .decode_context_max = longest,
+                  .decode_context_sum = (uint64_t)s->n * longest - s->lag},
+    };
+
+    return step_ns(t, &batch, outside);
+}
+
+/* Its ends: breakpoints around `longest`, the lower one left out and not so low that the mean
+ * context would be none. */
+static void find_ends(struct segment *s, uint32_t longest)
+{
+    uint32_t spacing = 1, low;
+
+    while (longest > 0 && (longest - 1) >> BREAKPOINT_BITS >= spacing)
+        spacing *= 2;
+    s->high = div_ceil_u32(longest, spacing) * spacing;
+    low = MAX(s->high + 1 - spacing, (uint32_t)((s->lag + s->n - 1) / s->n) + 1);
+    s->low = MIN(low, longest);
+}
+
+static void table_line(void *self, const struct batch_shape *b, struct decode_line *out)
+{
+    struct table *t = self;
+    uint32_t n = b->n_decode;
+    uint32_t mean = (uint32_t)((b->decode_context_sum + n - 1) / n);
+    uint32_t longest = MAX(b->decode_context_max, mean);
+    struct segment s = {.n = n, .lag = (uint64_t)n * longest - b->decode_context_sum};
+
+    find_ends(&s, longest);
+    if (t->last.n != n || t->last.lag != s.lag || t->last.low != s.low || t->last.high != s.high) {
+        double low_ns = end_ns(t, &s, s.low, &s.extrapolated);
+        double high_ns = end_ns(t, &s, s.high, &s.extrapolated);
+
+        s.base_ns = low_ns;
+        s.slope_ns = s.high > s.low ? (high_ns - low_ns) / (s.high - s.low) : 0;
+        t->last = s;
+    }
+    *out = (struct decode_line){.base_ns = t->last.base_ns,
+                                .slope_ns = t->last.slope_ns,
+                                .x = longest - s.low,
+                                .dx = 1,
+                                .steps = (uint64_t)(s.high - longest) + 1,
+                                .extrapolated = t->last.extrapolated};
+}
+
+static bool table_step(void *self, const struct batch *batch, struct step_cost *cost, struct err *e)
+{
+    struct decode_line line;
+    bool outside = false;
+
     (void)e; /* a look-up cannot fail */
-    *cost = (struct step_cost){.device_ns = MIN(ns, STEP_MAX_NS), .extrapolated = outside};
+    if (batch->shape.n_prefill > 0) {
+        double ns = step_ns(self, batch, &outside);
+
+        *cost = (struct step_cost){.device_ns = ns, .extrapolated = outside};
+        return true;
+    }
+    table_line(self, &batch->shape, &line);
+    *cost = (struct step_cost){.device_ns = decode_line_ns(&line, 0),
+                               .extrapolated = line.extrapolated};
     return true;
 }
 
@@ -260,4 +345,5 @@ const struct backend_ops backend_table = {
     .caps = BACKEND_AFFINE_DECODE,
     .open = table_open,
     .step = table_step,
+    .decode_line = table_line,
 };

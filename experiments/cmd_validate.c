@@ -10,6 +10,7 @@
 #include "experiments/options.h"
 #include "experiments/steps_file.h"
 #include "experiments/validate_report.h"
+#include "experiments/validate_silicon.h"
 
 struct input {
     struct run_options run;
@@ -110,7 +111,10 @@ static const struct argp argp = {
            "MEASURED is a database with a run, whose configuration holds but for where step times "
            "come from, unless options say otherwise; or a CSV, plain or gzip, one request a line, "
            "with the columns " MEASURED_CSV_COLUMNS ". Without --trace the measured requests are "
-           "the trace. The simulated run is stored only where --db says.",
+           "the trace. Or a CSV of closed-loop points (silicon_ttft_ms, silicon_tpot_ms): each is "
+           "simulated with the profile SYSTEM in the folder of the CSV, or in --profile; metrics "
+           "are tpot_mape, tpot_bias, ttft_mape, ttft_bias and ttft_median_mape of each group. "
+           "Simulated runs are stored only where --db says.",
 };
 
 /* ---- configuration ---- */
@@ -168,18 +172,17 @@ struct work {
     struct validation v;
 };
 
-static bool read_measured(struct work *w, const struct input *in, struct err *e)
+static bool check_input(const struct input *in, bool db, struct err *e)
 {
-    if (!in->path)
-        return err_set(e, "validate: give what was measured: MEASURED.db --run ID or "
-                          "REQUESTS.csv (`tandem validate --help`)");
-    bool db = steps_is_db(in->path);
     if (db && in->n_where)
         return err_set(e, "validate: --where is for a CSV, and %s is a database; use --run",
                        in->path);
-    if (!db && in->run_id)
-        return err_set(e, "validate: --run is for a database, which %s is not; use --where",
-                       in->path);
+    return db || !in->run_id ||
+           err_set(e, "validate: --run is for a database, which %s is not; use --where", in->path);
+}
+
+static bool read_measured(struct work *w, const struct input *in, bool db, struct err *e)
+{
     return db ? measured_read_db(&w->measured, in->path, in->run_id, e)
               : measured_read_csv(&w->measured, in->path, in->where, in->n_where, e);
 }
@@ -251,9 +254,26 @@ static bool print_json(const struct validation *v, struct err *e)
     return true;
 }
 
+static int validate_points(const struct input *in, struct err *e)
+{
+    const struct silicon_query q = {in->path,    &in->run,  in->where,
+                                    in->n_where, in->bound, in->n_bounds};
+    return validate_silicon(&q, stdout, e);
+}
+
 static int validate(struct work *w, const struct input *in, struct err *e)
 {
-    if (!read_measured(w, in, e) || !simulate(w, in, e) || !judge(w, in, e))
+    if (!in->path) {
+        err_set(e, "validate: give what was measured: MEASURED.db --run ID, REQUESTS.csv or "
+                   "SILICON.csv (`tandem validate --help`)");
+        return 2;
+    }
+    bool db = steps_is_db(in->path), points = false;
+    if (!check_input(in, db, e) || (!db && !silicon_is(in->path, &points, e)))
+        return 2;
+    if (points)
+        return validate_points(in, e);
+    if (!read_measured(w, in, db, e) || !simulate(w, in, e) || !judge(w, in, e))
         return 2;
     if (in->run.json && !print_json(&w->v, e))
         return 2;

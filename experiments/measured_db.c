@@ -9,9 +9,8 @@
 
 #include "experiments/db.h"
 
-/* The run that is asked for, or the only one. */
-static bool read_run(struct measured *m, sqlite3 *db, const char *path, int64_t *run_id,
-                     struct err *e)
+bool measured_choose_run(sqlite3 *db, const char *path, int64_t *run_id, json_t **config,
+                         struct err *e)
 {
     sqlite3_stmt *q =
         db_prepare(db, "SELECT id, config FROM runs WHERE ?1 = 0 OR id = ?1 ORDER BY id", e);
@@ -22,8 +21,8 @@ static bool read_run(struct measured *m, sqlite3 *db, const char *path, int64_t 
         const char *text = (const char *)sqlite3_column_text(q, 1);
         int64_t asked = *run_id;
         *run_id = sqlite3_column_int64(q, 0);
-        m->config = text ? json_loads(text, 0, NULL) : NULL;
-        if (!json_is_object(m->config))
+        *config = text ? json_loads(text, 0, NULL) : NULL;
+        if (!json_is_object(*config))
             ok = err_set(e, "%s: run %" PRId64 " has no configuration; store it again", path,
                          *run_id);
         else if (db_step(q, &more, e) && more)
@@ -117,8 +116,9 @@ bool measured_read_db(struct measured *m, const char *path, int64_t run_id, stru
     sqlite3 *db = db_open_read(path, e);
     if (!db)
         return false;
-    bool ok = read_run(m, db, path, &run_id, e) && read_requests(m, db, run_id, e) &&
-              read_summary(m, db, run_id, e) && check_rows(m, path, run_id, e);
+    bool ok = measured_choose_run(db, path, &run_id, &m->config, e) &&
+              read_requests(m, db, run_id, e) && read_summary(m, db, run_id, e) &&
+              check_rows(m, path, run_id, e);
     sqlite3_close(db);
     return ok;
 }

@@ -73,6 +73,33 @@ const struct measured_request *measured_find(const struct measured *m, uint64_t 
     return low < m->n && m->request[low].seq == seq ? &m->request[low] : NULL;
 }
 
+/* ---- conditions ---- */
+
+bool where_find(const struct rows *r, const struct measured_where *where, size_t n,
+                size_t at[MEASURED_WHERE_MAX], struct err *e)
+{
+    if (n > MEASURED_WHERE_MAX)
+        return err_set(e, "--where: %zu conditions; give %u at most", n, MEASURED_WHERE_MAX);
+    for (size_t i = 0; i < n; i++) {
+        at[i] = rows_find(r, where[i].column);
+        if (at[i] == ROWS_NONE)
+            return text_fail(
+                &r->text, e, "--where: no column %s; the nearest is %s",
+                text_quote(where[i].column).s,
+                nearest_word(where[i].column, (const char *const *)r->column, r->n_columns));
+    }
+    return true;
+}
+
+bool where_holds(const struct rows *r, const struct measured_where *where, size_t n,
+                 const size_t at[MEASURED_WHERE_MAX])
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(r->cell[at[i]], where[i].value) != 0)
+            return false;
+    return true;
+}
+
 /* ---- CSV ---- */
 
 enum field { SEQ, ARRIVAL, PROMPT, OUTPUT, MAX_TOKENS, TENANT, LATENCY, N_FIELDS = LATENCY + 3 };
@@ -102,8 +129,6 @@ static const struct {
     {LATENCY + LATENCY_E2E, "request_latency_s", 1e3},
 };
 
-#define WHERE_MAX 8u
-
 struct reader {
     struct rows rows;
     struct {
@@ -112,7 +137,7 @@ struct reader {
         double ms;
     } field[N_FIELDS];
     const struct measured_where *where;
-    size_t where_at[WHERE_MAX], n_where;
+    size_t where_at[MEASURED_WHERE_MAX], n_where;
 };
 
 static bool find_fields(struct reader *r, struct err *e)
@@ -133,39 +158,9 @@ static bool find_fields(struct reader *r, struct err *e)
     for (size_t i = 0; i < N_LATENCIES; i++)
         if (r->field[LATENCY + i].at != ROWS_NONE)
             return true;
-    if (rows_find(&r->rows, "silicon_ttft_ms") != ROWS_NONE)
-        return text_fail(&r->rows.text, e,
-                         "closed-loop points: this version has not got them; give one run's "
-                         "requests");
     return text_fail(&r->rows.text, e,
                      "no latency column; name one ttft_ms, tpot_ms or e2e_ms "
                      "(`tandem validate --help` has other names)");
-}
-
-static bool find_where(struct reader *r, const struct measured_where *where, size_t n,
-                       struct err *e)
-{
-    if (n > WHERE_MAX)
-        return err_set(e, "--where: %zu conditions; give %u at most", n, WHERE_MAX);
-    r->where = where;
-    r->n_where = n;
-    for (size_t i = 0; i < n; i++) {
-        r->where_at[i] = rows_find(&r->rows, where[i].column);
-        if (r->where_at[i] == ROWS_NONE)
-            return text_fail(&r->rows.text, e, "--where: no column %s; the nearest is %s",
-                             text_quote(where[i].column).s,
-                             nearest_word(where[i].column, (const char *const *)r->rows.column,
-                                          r->rows.n_columns));
-    }
-    return true;
-}
-
-static bool is_wanted(const struct reader *r)
-{
-    for (size_t i = 0; i < r->n_where; i++)
-        if (strcmp(r->rows.cell[r->where_at[i]], r->where[i].value) != 0)
-            return false;
-    return true;
 }
 
 /* NULL where the column is missing or the cell empty. */
@@ -229,7 +224,7 @@ static bool read_rows(struct measured *m, struct reader *r, struct err *e)
         m->has[l] = r->field[LATENCY + l].at != ROWS_NONE;
     m->is_trace = true;
     while (rows_next(&r->rows, e) == TRACE_REC)
-        if (is_wanted(r) && !read_row(m, r, e))
+        if (where_holds(&r->rows, r->where, r->n_where, r->where_at) && !read_row(m, r, e))
             return false;
     if (e->set)
         return false;
@@ -240,13 +235,13 @@ static bool read_rows(struct measured *m, struct reader *r, struct err *e)
 bool measured_read_csv(struct measured *m, const char *path, const struct measured_where *where,
                        size_t n_where, struct err *e)
 {
-    struct reader r = {.n_where = 0};
+    struct reader r = {.where = where, .n_where = n_where};
     *m = (struct measured){.n = 0};
     arena_init(&m->strings);
     if (!rows_open(&r.rows, path, NULL, 0, 0, e))
         return false;
-    bool ok = find_fields(&r, e) && find_where(&r, where, n_where, e) && read_rows(m, &r, e) &&
-              measured_order(m, path, e);
+    bool ok = find_fields(&r, e) && where_find(&r.rows, where, n_where, r.where_at, e) &&
+              read_rows(m, &r, e) && measured_order(m, path, e);
     rows_close(&r.rows);
     return ok;
 }

@@ -30,10 +30,21 @@ struct measured {
     struct arena strings;
 };
 
-/* One row of many: those whose column has that value. */
+/* Some rows of many: those whose column has that value. */
 struct measured_where {
     const char *column, *value;
 };
+
+#define MEASURED_WHERE_MAX 8u
+
+struct rows; /* traces/rows.h */
+
+/* Finds the columns of conditions: at[i] is that of the i-th. */
+bool where_find(const struct rows *r, const struct measured_where *where, size_t n,
+                size_t at[MEASURED_WHERE_MAX], struct err *e) NODISCARD;
+/* Whether all hold for the current row. */
+bool where_holds(const struct rows *r, const struct measured_where *where, size_t n,
+                 const size_t at[MEASURED_WHERE_MAX]);
 
 /* The columns of a CSV, for --help. */
 #define MEASURED_CSV_COLUMNS                                                                       \
@@ -50,6 +61,12 @@ bool measured_read_csv(struct measured *m, const char *path, const struct measur
 bool measured_read_db(struct measured *m, const char *path, int64_t run_id,
                       struct err *e) NODISCARD;
 void measured_release(struct measured *m);
+
+struct sqlite3;
+/* The run that is asked for, or the only one (*run_id 0): its id and its configuration, an object
+ * that is the caller's, also after false. */
+bool measured_choose_run(struct sqlite3 *db, const char *path, int64_t *run_id, json_t **config,
+                         struct err *e) NODISCARD;
 
 struct measured_request *measured_add(struct measured *m); /* zeroed, nothing said, at the end */
 /* Sorts by seq. false and the message if a seq is there twice. */

@@ -2,6 +2,7 @@
  * files that are refused and why; and calibrating on steps that a known model made. */
 #include "backend/calibrate.h"
 #include "backend/registry.h"
+#include "tests/support/line_check.h"
 
 #include <check.h>
 #include <math.h>
@@ -40,6 +41,7 @@ static const struct {
     double value, decode_only; /* of `mixed`, and of its decodes alone */
 } terms[] = {
     {{BASIS_STEP, 0, (double)INFINITY}, 1, 1},
+    {{BASIS_PROMPT_STEP, 0, (double)INFINITY}, 1, 0},
     {{BASIS_TOKENS_BEYOND, 512, (double)INFINITY}, 1, 0},
     {{BASIS_TOKENS_BEYOND, 610, (double)INFINITY}, 0, 0},
     {{BASIS_TOKENS, 0, 128}, 128, 10},
@@ -191,10 +193,62 @@ START_TEST(steps_cost_what_the_file_says)
     ck_assert_msg(self != NULL, "%s", e.text);
     ck_assert(backend_find("fitted")->step(self, &b, &cost, &e));
     ck_assert_double_eq(cost.device_ns, 5e6 + 72 * 1234.56 + (40000 - 128 * 200) * 0.25);
-    ck_assert(!cost.extrapolated && cost.host_ns <= 0);
+    ck_assert(!cost.extrapolated && cost.wall_ns == 0);
     ck_assert_double_eq(note.error, 0.012);
     ck_assert_ptr_nonnull(
         strstr(note.cost_model, "1.2 % on average (decode 1.0 %, prefill 3.0 %)"));
+    arena_release(&a);
+}
+END_TEST
+
+/* From 4 to 256 sequences are known, mean contexts up to 1000 and from 100 on: lines end there, at
+ * the knee of 128 tokens, and nowhere else. */
+static const struct {
+    uint32_t n, context; /* on average */
+    uint64_t steps, lines;
+} walks[] = {
+    {4, 1, 99, 1},  {4, 1, 100, 2}, /* steps 0 to 98 have mean contexts below 100 */
+    {4, 1, 128, 2}, {4, 1, 129, 3},   {4, 1, 1000, 3},  {4, 1, 1001, 4}, {4, 1, 9000, 4},
+    {4, 999, 9, 2}, {3, 200, 900, 2}, {3, 100, 900, 2}, {1, 2000, 9, 1},
+};
+
+static void *open_known(struct arena *a, struct err *e)
+{
+    struct fitted_model m = sample();
+    struct backend_note note;
+    m.range[AGG_MEAN_CONTEXT] = (struct fitted_range){100, 1000};
+    ck_assert(fitted_save(&m, path, e));
+    void *self = open_backend(a, "llama-3.1-8b", "h200", 2, path, &note, e);
+    ck_assert_msg(self != NULL, "%s", e->text);
+    return self;
+}
+
+START_TEST(decodes_lie_on_lines)
+{
+    const struct backend_ops *ops = backend_find("fitted");
+    struct arena a;
+    struct err e = {.set = false};
+    arena_init(&a);
+    void *self = open_known(&a, &e);
+    ck_assert(ops->caps & BACKEND_AFFINE_DECODE);
+    const struct batch_shape s = {.n_decode = walks[_i].n,
+                                  .decode_tokens = walks[_i].n,
+                                  .decode_context_sum = (uint64_t)walks[_i].n * walks[_i].context};
+    ck_assert_uint_eq(line_walk(ops, self, s, walks[_i].steps), walks[_i].lines);
+    arena_release(&a);
+}
+END_TEST
+
+START_TEST(any_decodes_lie_on_lines)
+{
+    struct arena a;
+    struct rng r;
+    struct err e = {.set = false};
+    arena_init(&a);
+    void *self = open_known(&a, &e);
+    rng_init(&r, 1, "lines");
+    for (uint32_t i = 0; i < 200; i++)
+        (void)line_walk(backend_find("fitted"), self, line_shape(&r, 300, 1500), 600);
     arena_release(&a);
 }
 END_TEST
@@ -396,6 +450,8 @@ int main(void)
     tcase_add_test(t, there_and_back);
     tcase_add_loop_test(t, marks_what_it_does_not_know, 0, (int)ARRAY_LEN(steps));
     tcase_add_test(t, steps_cost_what_the_file_says);
+    tcase_add_test(t, any_decodes_lie_on_lines);
+    tcase_add_loop_test(t, decodes_lie_on_lines, 0, ARRAY_LEN(walks));
     tcase_add_loop_test(t, refuses_other_machines, 0, (int)ARRAY_LEN(strangers));
     tcase_add_loop_test(t, refuses_what_is_not_whole, 0, (int)ARRAY_LEN(damages));
     tcase_add_test(t, refuses_what_is_not_there);

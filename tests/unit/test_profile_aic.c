@@ -25,6 +25,7 @@ static const struct limits limits = {.max_num_seqs = 64, .max_num_batched_tokens
 static const char gemm[] = "gemm__vllm_1__gemm_perf.csv";
 static const char context[] = "attention__vllm_1__context_attention_perf.csv";
 static const char generation[] = "attention__vllm_1__generation_attention_perf.csv";
+static const char reduce[] = "comm__vllm_1__custom_allreduce_perf.csv";
 static char folder[64];
 
 static FILE *create(const char *name, const char *header)
@@ -80,7 +81,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    static const char *const names[] = {"system.yaml", gemm, context, generation};
+    static const char *const names[] = {"system.yaml", gemm, context, generation, reduce};
     char path[256];
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -90,16 +91,20 @@ static void tear_down(void)
     rmdir(folder);
 }
 
+static void *open_for(struct arena *a, const struct model_desc *m, uint32_t tp,
+                      struct backend_note *note, struct err *e)
+{
+    const struct backend_env env = {
+        .model = m, .gpu = &gpu, .tensor_parallel_size = tp, .limits = &limits, .profile = folder};
+
+    return backend_find("table")->open(a, &env, note, e);
+}
+
 static void *open_table(struct arena *a, struct err *e)
 {
-    const struct backend_env env = {.model = &model,
-                                    .gpu = &gpu,
-                                    .tensor_parallel_size = 1,
-                                    .limits = &limits,
-                                    .profile = folder};
     struct backend_note note;
 
-    return backend_find("table")->open(a, &env, &note, e);
+    return open_for(a, &model, 1, &note, e);
 }
 
 /* One decode of 60 tokens: m = 1, bytes at 0.002 ns. */
@@ -128,6 +133,65 @@ START_TEST(a_step_by_hand)
     ck_assert_double_eq_tol(cost.device_ns, 2 * layer + once + sequences, 1e-3);
     ck_assert(!cost.extrapolated);
     arena_release(&a);
+}
+END_TEST
+
+static struct step_cost one_decode(void *table)
+{
+    const struct batch batch = {
+        .n = 1,
+        .shape = {
+            .n_decode = 1, .decode_tokens = 1, .decode_context_sum = 60, .decode_context_max = 60}};
+    struct step_cost cost;
+    struct err e = {.set = false};
+
+    ck_assert(backend_find("table")->step(table, &batch, &cost, &e));
+    return cost;
+}
+
+/* lm_head of 512 rows, where products up to n = 256 were measured. */
+START_TEST(a_shape_beyond_the_grid_is_counted)
+{
+    struct model_desc big = model;
+    struct backend_note note;
+    struct arena a;
+    struct err e = {.set = false};
+
+    big.vocab = 512;
+    arena_init(&a);
+    void *t = open_for(&a, &big, 1, &note, &e);
+    ck_assert_msg(t != NULL, "%s", e.text);
+    ck_assert(one_decode(t).extrapolated);
+    ck_assert_ptr_nonnull(strstr(note.cost_model, "lm_head extrapolated"));
+    arena_release(&a);
+}
+END_TEST
+
+/* One token of 128 activations: message_size counts them, not their bytes. Two layers have five
+ * all-reduces. */
+START_TEST(all_reduce_by_elements)
+{
+    static const char *const us[] = {"0", "0.003"};
+    struct model_desc wide = model;
+    struct backend_note note;
+    double ns[2];
+
+    wide.heads = 4; /* a GPU's half is what the toy has */
+    wide.kv_heads = 2;
+    for (size_t i = 0; i < 2; i++) {
+        FILE *f = create(reduce, "backend,num_gpus,message_size,latency\n");
+        struct arena a;
+        struct err e = {.set = false};
+
+        fprintf(f, "vllm_graph,2,128,%s\nvllm_graph,2,256,9\nvllm_eager,2,128,7\n", us[i]);
+        fclose(f);
+        arena_init(&a);
+        void *t = open_for(&a, &wide, 2, &note, &e);
+        ck_assert_msg(t != NULL, "%s", e.text);
+        ns[i] = one_decode(t).device_ns;
+        arena_release(&a);
+    }
+    ck_assert_double_eq_tol(ns[1] - ns[0], 5 * 3000, 1e-3);
 }
 END_TEST
 
@@ -169,6 +233,8 @@ int main(void)
 
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, a_step_by_hand);
+    tcase_add_test(t, a_shape_beyond_the_grid_is_counted);
+    tcase_add_test(t, all_reduce_by_elements);
     tcase_add_loop_test(t, what_is_wrong_is_said, 0, (int)ARRAY_LEN(wrong));
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

@@ -4,6 +4,7 @@
 #include "backend/registry.h"
 #include "sim/arena.h"
 #include "sim/rng.h"
+#include "tests/support/line_check.h"
 
 #include <check.h>
 #include <math.h>
@@ -59,12 +60,12 @@ static void open_roofline(struct opened *o, const struct model_desc *m, const st
 static double step_ns(const struct opened *o, const struct batch_shape *shape)
 {
     struct batch b = {.shape = *shape};
-    struct step_cost cost = {.host_ns = -1};
+    struct step_cost cost = {.wall_ns = -1};
     struct err e = {0};
 
     ck_assert_msg(o->self != NULL, "%s", o->err.text);
     ck_assert(o->ops->step(o->self, &b, &cost, &e));
-    ck_assert_double_eq(cost.host_ns, 0);
+    ck_assert_int_eq(cost.wall_ns, 0);
     return cost.device_ns;
 }
 
@@ -323,8 +324,18 @@ static void affine_in_context(const struct opened *o)
     }
 }
 
+/* One line holds for ever. */
+static void one_line(const struct opened *o)
+{
+    struct rng r;
+    rng_init(&r, 1, "lines");
+    for (uint32_t i = 0; i < 10; i++)
+        ck_assert_uint_eq(line_walk(o->ops, o->self, line_shape(&r, 256, 4096), 100), 1);
+}
+
 START_TEST(affine)
 {
+    each_pair(one_line);
     ck_assert(backend_find("roofline")->caps & BACKEND_AFFINE_DECODE);
     ck_assert(!(backend_find("roofline")->caps & BACKEND_MEASURED));
     each_pair(affine_in_context);

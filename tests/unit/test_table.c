@@ -3,6 +3,7 @@
 #include "backend/profile.h"
 #include "backend/registry.h"
 #include "sim/rng.h"
+#include "tests/support/line_check.h"
 
 #include <check.h>
 #include <ftw.h>
@@ -347,14 +348,19 @@ START_TEST(test_prompts)
 }
 END_TEST
 
+static void write_skew(void)
+{
+    write_file("meta.yaml", "profiler_version: 1\nvllm_version: 1\nhardware: a\nmodel: b\n"
+                            "variant: bf16\nskew_profile: {enabled: true}\n");
+    write_file("tp1/skew.csv", skew);
+}
+
 START_TEST(test_skew)
 {
     struct opened o;
     struct seqs even = {.n = 0}, half = {.n = 0}, most = {.n = 0}, mixed;
 
-    write_file("meta.yaml", "profiler_version: 1\nvllm_version: 1\nhardware: a\nmodel: b\n"
-                            "variant: bf16\nskew_profile: {enabled: true}\n");
-    write_file("tp1/skew.csv", skew);
+    write_skew();
     open_table(&o, &dense_model, 1);
     add(&even, 4, 1, 500, false);
     expect(&o, &even, rest_us(4, 4) + 2 * decode_us(4, 500), false);
@@ -411,6 +417,29 @@ START_TEST(test_experts)
                true); /* 8 decodes are more than the 4 measured */
         close_table(&o);
     }
+}
+END_TEST
+
+/* With and without skew. Up to 64 tokens each length is a breakpoint, to 128 every second, ...; at
+ * breakpoints a step is the look-up itself (test_skew). */
+START_TEST(test_decode_lines)
+{
+    struct opened o;
+    struct rng r;
+
+    ck_assert(table()->caps & BACKEND_AFFINE_DECODE);
+    rng_init(&r, 1, "lines");
+    if (_i == 1)
+        write_skew();
+    open_table(&o, &dense_model, 1);
+    for (uint32_t i = 0; i < 200; i++)
+        (void)line_walk(table(), o.self, line_shape(&r, 6, 1500), 600);
+    struct batch_shape s = {
+        .n_decode = 2, .decode_tokens = 2, .decode_context_sum = 2, .decode_context_max = 1};
+    ck_assert_uint_eq(line_walk(table(), o.self, s, 64), 64);
+    ck_assert_uint_eq(line_walk(table(), o.self, s, 128), 64 + 32);
+    ck_assert_uint_eq(line_walk(table(), o.self, s, 256), 64 + 32 + 32);
+    close_table(&o);
 }
 END_TEST
 
@@ -577,6 +606,7 @@ int main(void)
     tcase_add_test(tc, test_skew);
     tcase_add_test(tc, test_tensor_parallel);
     tcase_add_test(tc, test_experts);
+    tcase_add_loop_test(tc, test_decode_lines, 0, 2);
     tcase_add_test(tc, test_any_shape);
     tcase_add_loop_test(tc, test_broken, 0, ARRAY_LEN(broken));
     tcase_add_test(tc, test_refused);
