@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "traces/arrivals.h"
+#include "traces/clients.h"
 #include "traces/dialogue.h"
 #include "traces/record.h"
 #include "traces/spec.h"
@@ -35,6 +36,11 @@ struct generate {
     struct agent agent;
     struct dialogue dialogue;
     ns_t next_at; /* talks: when the next session begins */
+
+    bool loops; /* clients */
+    struct clients clients;
+    struct dist think;
+    gsl_rng *by_think;
 };
 
 static double number(const struct generate *g, const char *key)
@@ -123,11 +129,27 @@ static bool open_talks(struct generate *g, struct err *e)
            read_dist(g, "think", "think_s", &c->think, e);
 }
 
+static bool open_clients(struct generate *g, struct err *e)
+{
+    uint64_t loops = g->n_tenants * (uint64_t)number(g, "inflight");
+    struct clients_config c = {.n_loops = MIN(loops, g->n), /* others would send nothing */
+                               .alike = (uint32_t)number(g, "alike"),
+                               .n_prefixes = g->n_groups,
+                               .prefix_tokens = g->prefix_tokens};
+
+    clients_init(&g->clients, &c, g->share, g->n_tenants, g->seed);
+    g->loops = true;
+    g->by_think = rng_gsl(g->seed, "generate.think");
+    return read_dist(g, "think", "think_s", &g->think, e);
+}
+
 static void set_extent(struct generate *g)
 {
     double n = number(g, "n"), duration_s = number(g, "duration");
 
-    g->n = !isnan(n) ? (uint64_t)n : isnan(duration_s) ? N_DEFAULT : UINT64_MAX;
+    /* Followers have no arrival that could be too late: of clients, n ends them. */
+    bool endless = !isnan(duration_s) && !named(g, "clients");
+    g->n = !isnan(n) ? (uint64_t)n : endless ? UINT64_MAX : N_DEFAULT;
     g->end_at = isnan(duration_s) ? NS_NEVER : ns_from_s(duration_s);
 }
 
@@ -157,6 +179,8 @@ static bool open_parts(struct generate *g, const struct trace_env *env, struct e
     if (!read_dist(g, "prompt", "num_prefill_tokens", &g->prompt, e) ||
         !read_dist(g, "output", "num_decode_tokens", &g->output, e))
         return false;
+    if (named(g, "clients"))
+        return open_clients(g, e);
     if (!named(g, "multiturn") && !named(g, "agent"))
         return true;
     if (!open_talks(g, e))
@@ -174,11 +198,15 @@ static void close_generate(void *self)
         dialogue_release(&g->dialogue);
         agent_release(&g->agent);
     }
+    if (g->loops)
+        clients_release(&g->clients);
+    dist_release(&g->think);
     dist_release(&g->prompt);
     dist_release(&g->output);
     arrivals_release(&g->arrivals);
     gsl_rng_free(g->by_prompt);
     gsl_rng_free(g->by_output);
+    gsl_rng_free(g->by_think);
     mem_free(g->share);
     params_release(&g->params);
     mem_free(g);
@@ -195,8 +223,8 @@ static void *open_generate(const char *spec, const struct trace_env *env,
         close_generate(g);
         return NULL;
     }
-    *traits = (struct trace_traits){.has_hashes = g->talks || g->n_groups > 0,
-                                    .has_after = g->talks && g->dialogue.c.follow};
+    *traits = (struct trace_traits){.has_hashes = g->talks || g->loops || g->n_groups > 0,
+                                    .has_after = g->loops || (g->talks && g->dialogue.c.follow)};
     snprintf(traits->made_up, sizeof(traits->made_up), "generate:%s seed %" PRIu64, g->of->name,
              g->seed);
     return g;
@@ -204,9 +232,8 @@ static void *open_generate(const char *spec, const struct trace_env *env,
 
 /* ---- records ---- */
 
-static uint32_t draw_tenant(struct generate *g)
+static uint32_t tenant_id(const struct generate *g, size_t i)
 {
-    size_t i = zipf_pick(g->share, g->n_tenants, rng_unit(&g->by_tenant));
     char name[24];
 
     if (g->n_tenants == 1)
@@ -215,9 +242,26 @@ static uint32_t draw_tenant(struct generate *g)
     return names_id(g->tenants, name);
 }
 
+static uint32_t draw_tenant(struct generate *g)
+{
+    return tenant_id(g, zipf_pick(g->share, g->n_tenants, rng_unit(&g->by_tenant)));
+}
+
 static uint64_t draw_group(struct generate *g)
 {
     return g->n_groups > 0 ? rng_below(&g->by_group, g->n_groups) : 0;
+}
+
+/* Its lengths; who sends it and what it begins with is the caller's to say. */
+static void begin_request(struct generate *g, ns_t at, uint32_t tenant, struct trace_rec *rec)
+{
+    *rec = (struct trace_rec){.arrival_at = at,
+                              .after = TRACE_NO_PARENT,
+                              .prompt_tokens = dist_count(&g->prompt, g->by_prompt, 1, TOKENS_MAX),
+                              .output_tokens = dist_count(&g->output, g->by_output, 1, TOKENS_MAX),
+                              .tenant = tenant,
+                              .slo_class = NAMES_NONE,
+                              .turn = TRACE_NO_TURN};
 }
 
 static enum trace_status next_request(struct generate *g, struct trace_rec *rec)
@@ -226,16 +270,25 @@ static enum trace_status next_request(struct generate *g, struct trace_rec *rec)
 
     if (at >= g->end_at)
         return TRACE_END;
-    *rec = (struct trace_rec){.arrival_at = at,
-                              .after = TRACE_NO_PARENT,
-                              .prompt_tokens = dist_count(&g->prompt, g->by_prompt, 1, TOKENS_MAX),
-                              .output_tokens = dist_count(&g->output, g->by_output, 1, TOKENS_MAX),
-                              .tenant = draw_tenant(g),
-                              .slo_class = NAMES_NONE,
-                              .turn = TRACE_NO_TURN};
+    begin_request(g, at, draw_tenant(g), rec);
     if (g->n_groups > 0)
         record_prefix(rec, g->segment, draw_group(g), g->prefix_tokens,
                       content_private_stream(g->n_given));
+    return TRACE_REC;
+}
+
+/* The first of every loop arrive as the rate says, the others follow. */
+static enum trace_status next_of_client(struct generate *g, struct trace_rec *rec)
+{
+    bool first = g->n_given < g->clients.c.n_loops;
+    ns_t at = first ? ns_from_s(arrivals_next(&g->arrivals)) : 0;
+
+    if (at >= g->end_at)
+        return TRACE_END;
+    begin_request(g, at, tenant_id(g, clients_tenant(&g->clients, g->n_given)), rec);
+    clients_place(&g->clients, g->n_given, rec);
+    if (!first)
+        rec->delay_ns = ns_from_s(dist_draw(&g->think, g->by_think));
     return TRACE_REC;
 }
 
@@ -270,7 +323,7 @@ static enum trace_status next(void *self, struct trace_rec *rec, struct err *e)
     (void)e;
     if (g->n_given == g->n)
         return TRACE_END;
-    st = g->talks ? next_turn(g, rec) : next_request(g, rec);
+    st = g->talks ? next_turn(g, rec) : g->loops ? next_of_client(g, rec) : next_request(g, rec);
     if (st != TRACE_REC)
         return st;
     rec->seq = g->n_given++;

@@ -13,7 +13,8 @@
  * request (1.049e9 tokens in 1,429,737 requests), the split between them assumed. */
 const struct param_desc spec_params[] = {
     {"n", PARAM_INT, "", "records [1000; no limit where duration is given]", 1, 1e15, NULL},
-    {"rate", PARAM_REAL, "1", "requests a second on average; of multiturn and agent: sessions",
+    {"rate", PARAM_REAL, "1",
+     "requests a second on average; of multiturn and agent: sessions; of clients: first requests",
      1e-6, 1e6, NULL},
     {"duration", PARAM_REAL, "", "s in which requests, or sessions, begin", 1e-9, 1e9, NULL},
     {"seed", PARAM_INT, "", "of its random streams [the run's]", 0, 9007199254740992.0, NULL},
@@ -46,6 +47,9 @@ const struct param_desc spec_params[] = {
     {"max_context", PARAM_INT, "32768", "tokens; a session ends before a longer prompt", 1,
      TOKENS_MAX, NULL},
     {"agent", PARAM_STR, "miniswe", "whose calls", 0, 0, "miniswe|magagent|taubench"},
+    {"inflight", PARAM_INT, "2", "requests that a tenant keeps in flight, on average", 1, 1e6,
+     NULL},
+    {"alike", PARAM_INT, "8", "requests in a row of a tenant that share a prefix", 1, 1e9, NULL},
     {"calls", PARAM_STR, "", "FILE of recorded sessions to draw from [quantiles of the same]", 0, 0,
      NULL},
     {0},
@@ -70,6 +74,10 @@ static const struct generator generators[] = {
      "prompt|output|turns|think|after|max_context"},
     {"agent", "Poisson arrivals of agent sessions: calls, growing context, gaps of tools and model",
      "LMCache/lmcache-agent-trace, 4 characters a token", "agent|calls|after|max_context"},
+    {"clients",
+     "a closed loop: tenants that keep requests in flight, each with prefixes of its own",
+     "our own, shaped as the workloads of arXiv 2501.14312; prefix_groups: of a tenant [new ones]",
+     "prompt|output|think|inflight|alike"},
 };
 
 const struct generator *generator_at(size_t i)
