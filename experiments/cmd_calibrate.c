@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -43,10 +42,7 @@ static const struct argp_option options[] = {
 static bool read_number(struct input *in, const char *name, const char *arg, double min, double max,
                         double *out)
 {
-    char *end;
-    *out = strtod(arg, &end);
-    return (end != arg && *end == '\0' && *out >= min && *out <= max) ||
-           err_set(in->e, "calibrate: --%s %s: give a number from %g to %g", name, arg, min, max);
+    return options_number("calibrate", name, arg, min, max, out, in->e);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)

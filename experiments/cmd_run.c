@@ -1,10 +1,10 @@
 /* cmd_run.c: `tandem run`: one configuration on one trace, into the database. */
 #include "experiments/commands.h"
 
-#include <errno.h>
 #include <math.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "experiments/db.h"
 #include "experiments/options.h"
@@ -13,30 +13,33 @@
 
 struct input {
     struct run_options run;
+    const char *replay; /* database; NULL: nothing is replayed */
+    const char *id;     /* of the run there; NULL: the only one */
     struct err *e;
 };
 
 enum { OPT_REPLAY = RUN_OPTION_END, OPT_RUN };
 
 static const struct argp_option options[] = {
-    {"replay", OPT_REPLAY, "DB", OPTION_HIDDEN, NULL, 0},
-    {"run", OPT_RUN, "ID", OPTION_HIDDEN, NULL, 0},
+    {NULL, 0, NULL, 0, "A stored run (with --steps) again, with its configuration:", 6},
+    {"replay", OPT_REPLAY, "DB", 0, "Play its steps back instead of running or modelling them", 6},
+    {"run", OPT_RUN, "ID", 0, "Which run of DB [the only one]", 6},
     {0},
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct input *in = state->input;
-    (void)arg;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = in ? &in->run : NULL; /* no input: only help is wanted */
         return 0;
     case OPT_REPLAY:
+        in->replay = arg;
+        return 0;
     case OPT_RUN:
-        err_set(in->e, "run: this version has not got --replay and --run; `tandem list backends` "
-                       "shows where step times can come from");
-        return EINVAL;
+        in->id = arg;
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -83,9 +86,10 @@ static json_t *outcome_json(const struct run_job *j, const char *db)
         r->engine->name, "provenance", r->engine->provenance, "cost_model", "text",
         j->result.note.cost_model, "error", isnan(error) ? json_null() : json_real(error),
         "kv_blocks", x->blocks_computed ? "computed" : "given", "replicas", replicas, "slo_source",
-        x->slo_default ? "default" : "config", "lossy_kv_quality_not_measured", !r->kv->lossless,
-        "refused_by_reason", j->tee.refused, "wall_s", j->wall_s, "config",
-        json_loads(j->config_text, 0, NULL), "summary", j->tee.summary);
+        x->slo_default ? "default" : "config", "lossy_kv_quality_not_measured",
+        !r->kv->lossless || j->result.packed_bytes > 0, "refused_by_reason", j->tee.refused,
+        "wall_s", j->wall_s, "config", json_loads(j->config_text, 0, NULL), "summary",
+        j->tee.summary);
 }
 
 static bool print_json(const struct run_job *j, const char *db, struct err *e)
@@ -156,14 +160,26 @@ static bool print_people(const struct run_job *j, const char *db_path, struct er
     return true;
 }
 
+/* The configuration of the run that is replayed, before any option. */
+static bool set_replayed(struct config *c, const struct input *in, struct err *e)
+{
+    char *end;
+    int64_t id = in->id ? strtoll(in->id, &end, 10) : 0;
+    if (in->id && (*end != '\0' || id <= 0))
+        return err_set(e, "run: %s is no id of a run; see the table runs of the database", in->id);
+    if (!in->replay)
+        return !in->id || err_set(e, "run: --run says which run to replay; give --replay DB, too");
+    return recording_config(c, in->replay, id, e);
+}
+
 static bool run(struct run_job *j, struct input *in, int argc, char **argv, struct err *e)
 {
     const struct run_options *o = &in->run;
     if (!options_parse(&argp, "tandem run", argc, argv, in, e))
         return false;
     const char *db = o->db ? o->db : "tandem.db";
-    if (!run_options_apply(o, &j->config, e) || !run_job_compose(j, NULL, e) ||
-        !run_job_run(j, db, o, e))
+    if (!set_replayed(&j->config, in, e) || !run_options_apply(o, &j->config, e) ||
+        !run_job_compose(j, NULL, e) || !run_job_run(j, db, o, e))
         return false;
     if (o->json)
         return print_json(j, db, e);

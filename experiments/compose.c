@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backend/describe.h"
+#include "backend/model/weights.h"
 #include "backend/registry.h"
 #include "experiments/lists.h"
 #include "experiments/profile_defaults.h"
@@ -73,6 +74,9 @@ static bool set_blocks(struct replica_config *r, uint64_t given, const struct co
                        struct err *e)
 {
     uint64_t blocks = given;
+    if (!given && r->backend == backend_find("cpu"))
+        return err_set(e, "num_gpu_blocks: the CPU has no GPU memory to fill; give how many KV "
+                          "blocks it shall have, such as --set num_gpu_blocks=1000");
     if (!given)
         blocks = backend_kv_blocks(r->backend_env.model, r->backend_env.gpu,
                                    r->backend_env.tensor_parallel_size,
@@ -101,13 +105,22 @@ static bool set_dtype(struct model_desc *m, const struct config *c, struct err *
                    config_str(c, "backend"), config_str(c, "dtype"));
 }
 
+/* What runs for real is computed in the type that its backend names. */
+static bool check_executes(const struct config *c, const struct backend_ops *b, struct err *e)
+{
+    if (!(b->caps & BACKEND_EXECUTES) || strcmp(config_str(c, "kv_cache_dtype"), "auto") == 0)
+        return true;
+    return err_set(e, "kv_cache_dtype: %s keeps KV as it computes it; set it to auto", b->name);
+}
+
 static bool compose_replica(struct composed *x, struct replica_config *r, const struct config *c,
                             const struct replica_spec *spec, struct err *e)
 {
     struct model_desc *m = arena_alloc(&x->arena, sizeof *m);
     struct gpu_desc *g = arena_alloc(&x->arena, sizeof *g);
     uint32_t tp = (uint32_t)config_num(c, "tensor_parallel_size");
-    if (!describe_model(spec->model, m, e) || !set_dtype(m, c, e) ||
+    bool weights = config_is_file(spec->model) && weights_is_file(spec->model);
+    if (!(weights ? weights_describe : describe_model)(spec->model, m, e) || !set_dtype(m, c, e) ||
         !describe_gpu(spec->gpu, g, e) || !profile_agrees(c, m, g, e) ||
         !check_tensor_parallel(m, tp, e) || !set_limits(&r->limits, c, m, g, tp, e))
         return false;
@@ -124,8 +137,12 @@ static bool compose_replica(struct composed *x, struct replica_config *r, const 
         .params = &c->params,
         .profile = config_str(c, "profile"),
         .dtype = config_str(c, "dtype"),
+        .weights = weights ? spec->model : NULL,
+        .seed = (uint64_t)config_num(c, "seed"),
     };
-    return set_blocks(r, spec->num_gpu_blocks, c, e);
+    if (r->backend == backend_find("cuda") && spec->count > 1)
+        return err_set(e, "replicas: cuda runs one replica, on its one GPU; set replicas to 1");
+    return check_executes(c, r->backend, e) && set_blocks(r, spec->num_gpu_blocks, c, e);
 }
 
 static bool compose_replicas(struct composed *x, const struct config *c, struct err *e)
@@ -148,6 +165,18 @@ static bool compose_replicas(struct composed *x, const struct config *c, struct 
             first[j] = *first;
         x->sim.n_replicas += spec[i].count;
     }
+    return true;
+}
+
+/* What backend replay plays back: each replica its part. */
+static bool compose_recording(struct composed *x, const struct config *c, struct err *e)
+{
+    if (strcmp(config_str(c, "backend"), "replay") != 0)
+        return true;
+    if (!recording_read(&x->recording, c, x->sim.n_replicas, e))
+        return false;
+    for (uint32_t i = 0; i < x->sim.n_replicas; i++)
+        x->replica[i].backend_env.recording = &x->recording.replica[i].rec;
     return true;
 }
 
@@ -213,7 +242,7 @@ static bool add_description(struct sha256 *s, const char *name, const char *id,
 {
     char hex[SHA256_HEX];
     if (config_is_file(name)) {
-        if (!sha256_file(name, hex, e))
+        if (!sha256_path(name, hex, e))
             return false;
         sha256_add(s, hex, strlen(hex));
         return true;
@@ -232,7 +261,7 @@ static bool hash_inputs(struct composed *x, const struct config *c, struct err *
     if (!list_replicas(c, &x->arena, &spec, &n, e))
         return false;
     struct sha256 s;
-    sha256_init(&s);
+    sha256_begin(&s);
     sha256_add(&s, x->trace_sha256, strlen(x->trace_sha256));
     const struct replica_config *r = x->replica;
     for (size_t i = 0; i < n; r += spec[i++].count)
@@ -264,6 +293,16 @@ static bool check_predictor(const struct composed *x, const struct config *c, st
            err_set(e, "vtc.predict: there is no predictor; give --predictor");
 }
 
+static bool check_replayed_trace(const struct composed *x, const struct config *c, struct err *e)
+{
+    const char *was = x->recording.trace_sha256;
+    return *was == '\0' || strcmp(was, x->trace_sha256) == 0 ||
+           err_set(e,
+                   "replay: %s is not the trace of the run (its sha256 is %.12s..., the run's "
+                   "%.12s...); give that one with --trace",
+                   config_str(c, "trace"), x->trace_sha256, was);
+}
+
 bool compose(struct composed *x, const struct config *c, struct err *e)
 {
     return compose_on(x, c, NULL, e);
@@ -282,17 +321,20 @@ bool compose_on(struct composed *x, const struct config *c, const struct trace_s
     x->sim.tenants = &x->tenants;
     x->sim.classes = &x->classes;
     x->sim.clock = strcmp(config_str(c, "clock"), "paced") == 0 ? CLOCK_PACED : CLOCK_VIRTUAL;
+    x->sim.leap = config_bool(c, "leap");
     x->sim.snapshot_age_ns = ns_from_s(config_num(c, "router.snapshot_age_ms") / 1000.0);
     x->sim.concurrency = (uint32_t)config_num(c, "concurrency");
     x->sim.seed = (uint64_t)config_num(c, "seed");
-    return check_predictor(x, c, e) && compose_replicas(x, c, e) && compose_metrics(x, c, e) &&
-           compose_trace(x, c, given, e) && hash_inputs(x, c, e);
+    return check_predictor(x, c, e) && compose_replicas(x, c, e) && compose_recording(x, c, e) &&
+           compose_metrics(x, c, e) && compose_trace(x, c, given, e) &&
+           check_replayed_trace(x, c, e) && hash_inputs(x, c, e);
 }
 
 void compose_release(struct composed *x)
 {
     if (x->trace_is_open)
         x->sim.trace.ops->close(x->sim.trace.self);
+    recording_release(&x->recording);
     names_release(&x->tenants);
     names_release(&x->classes);
     arena_release(&x->arena);

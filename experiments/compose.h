@@ -4,6 +4,7 @@
 #define EXPERIMENTS_COMPOSE_H
 
 #include "experiments/config.h"
+#include "experiments/recording.h"
 #include "sim/cluster.h"
 #include "traces/registry.h"
 
@@ -17,7 +18,8 @@ struct composed {
     char inputs_sha256[SHA256_HEX]; /* of the trace, the profile, and every model's and GPU's
                                        description */
 
-    struct replica_config *replica; /* sim.replica */
+    struct replica_config *replica;  /* sim.replica */
+    struct recording_file recording; /* backend replay: what it plays back; else zeroed */
     struct names tenants, classes;
     struct trace_env trace_env; /* the open trace points to it */
     struct arena arena;         /* descriptions, replicas, SLO classes */

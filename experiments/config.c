@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "backend/describe.h"
+#include "backend/model/weights.h"
+#include "backend/registry.h"
 #include "experiments/keys.h"
 #include "experiments/trace_hash.h"
 #include "policies/registry.h"
@@ -173,14 +175,16 @@ static bool set_value(json_t *flat, const char *where, const char *name, json_t 
 
 /* ---- files ---- */
 
-/* Flattens object `v`, the value of `prefix` ("" at the top), into `flat`. */
-static bool flatten(json_t *flat, const char *where, const char *prefix, json_t *v, struct err *e)
+/* Flattens object `v`, the value of `prefix` ("" at the top), into `flat`. `bad` is the last name
+ * that was looked at. */
+static bool flatten(json_t *flat, const char *where, const char *prefix, json_t *v,
+                    char bad[CONFIG_NAME_MAX], struct err *e)
 {
     const char *member;
     json_t *x;
     json_object_foreach(v, member, x)
     {
-        char name[256];
+        char name[CONFIG_NAME_MAX];
         int n = strcmp(member, "id") == 0 && *prefix
                     ? snprintf(name, sizeof name, "%s", prefix)
                     : snprintf(name, sizeof name, "%s%s%s", prefix, *prefix ? "." : "", member);
@@ -188,7 +192,8 @@ static bool flatten(json_t *flat, const char *where, const char *prefix, json_t 
             return err_set(e, "%s%.64s...: no key is that long", where, name);
         struct config_key key;
         bool is_map = config_key_find(name, &key) && key.desc->type == PARAM_MAP;
-        bool ok = json_is_object(x) && !is_map ? flatten(flat, where, name, x, e)
+        memcpy(bad, name, sizeof name);
+        bool ok = json_is_object(x) && !is_map ? flatten(flat, where, name, x, bad, e)
                                                : set_value(flat, where, name, x, true, e);
         if (!ok)
             return false;
@@ -210,6 +215,18 @@ static void overlay(json_t *flat, json_t *later)
     }
 }
 
+bool config_merge(struct config *c, json_t *object, const char *where, char bad[CONFIG_NAME_MAX],
+                  struct err *e)
+{
+    json_t *flat = json_object();
+    *bad = '\0'; /* an empty object */
+    bool ok = flatten(flat, where, "", object, bad, e);
+    if (ok)
+        overlay(c->flat, flat);
+    json_decref(flat);
+    return ok;
+}
+
 bool config_load(struct config *c, const char *path, struct err *e)
 {
     json_error_t error;
@@ -219,14 +236,10 @@ bool config_load(struct config *c, const char *path, struct err *e)
             return err_set(e, "%s: %s", path, error.text);
         return err_set(e, "%s:%d:%d: %s", path, error.line, error.column, error.text);
     }
-    char where[512];
+    char where[512], bad[CONFIG_NAME_MAX];
     snprintf(where, sizeof where, "%s: ", path);
-    json_t *flat = json_object();
-    bool ok = json_is_object(file) ? flatten(flat, where, "", file, e)
+    bool ok = json_is_object(file) ? config_merge(c, file, where, bad, e)
                                    : err_set(e, "%s:1:1: a configuration is a JSON object", path);
-    if (ok)
-        overlay(c->flat, flat);
-    json_decref(flat);
     json_decref(file);
     return ok;
 }
@@ -270,9 +283,15 @@ static void resolve_map(struct config *c, const char *param, json_t *v)
     }
 }
 
-/* A scheduler that needs a predictor says which one a run has unless told otherwise. */
+/* A scheduler that needs a predictor says which one a run has unless told otherwise, and what is
+ * measured is our own engine. */
 static const char *key_default(const struct config *c, const struct config_key *key)
 {
+    if (strcmp(key->name, "engine") == 0) {
+        const char *backend = json_string_value(json_object_get(c->flat, "backend"));
+        const struct backend_ops *b = backend ? backend_find(backend) : NULL;
+        return b && b->caps & BACKEND_MEASURED ? "tandem" : key->desc->dflt;
+    }
     if (strcmp(key->name, "predictor") != 0)
         return key->desc->dflt;
     const char *id = json_string_value(json_object_get(c->flat, "scheduler"));
@@ -374,7 +393,8 @@ bool config_is_set(const struct config *c, const char *key)
 bool config_is_file(const char *value)
 {
     size_t n = strlen(value);
-    bool path = strchr(value, '/') || (n > 5 && strcmp(value + n - 5, ".json") == 0);
+    bool path = strchr(value, '/') || (n > 5 && strcmp(value + n - 5, ".json") == 0) ||
+                weights_is_file(value);
     return path && !preset_model_named(value) && !preset_gpu_named(value);
 }
 
@@ -460,7 +480,7 @@ bool config_hash(const struct config *c, char hex[SHA256_HEX], struct err *e)
     if (ok) {
         char *text = dump(all, 17); /* tells any two numbers apart */
         struct sha256 s;
-        sha256_init(&s);
+        sha256_begin(&s);
         sha256_add(&s, text, strlen(text));
         sha256_end(&s, hex);
         free(text);

@@ -11,6 +11,8 @@
 #include "experiments/catalogue.h"
 #include "experiments/sha256.h"
 
+#define CONFIG_NAME_MAX 256 /* of a key with its owners and the member of a map, and the NUL */
+
 struct config {
     json_t *flat; /* object: full dotted key -> scalar, array or map; only keys that were set */
     struct params params; /* the same, typed, defaults filled; made by config_resolve */
@@ -38,6 +40,10 @@ void config_release(struct config *c);
 /* Reads a JSON file; objects may nest, and `id` in one sets the owner's own key. What is set wins
  * over what was set before; null means the default. One key twice in one file is an error. */
 bool config_load(struct config *c, const char *path, struct err *e) NODISCARD;
+/* The same with an object in memory; `where` begins every message. On failure `bad` is the full
+ * name of the key that is to blame. */
+bool config_merge(struct config *c, json_t *object, const char *where, char bad[CONFIG_NAME_MAX],
+                  struct err *e) NODISCARD;
 /* An option or --set: VALUE is JSON, else a string; for a string key it is taken as it stands. */
 bool config_set(struct config *c, const char *key, const char *value, struct err *e) NODISCARD;
 /* Fills `params` from what is set and the defaults. Again after any change. */

@@ -173,3 +173,32 @@ fail:
     sqlite3_close(db);
     return NULL;
 }
+
+sqlite3 *db_open_scratch(const char *path, struct err *e)
+{
+    sqlite3 *db = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, 0, e);
+
+    if (!db)
+        return NULL;
+    if (db_exec(db,
+                "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF;"
+                " PRAGMA locking_mode = EXCLUSIVE; PRAGMA foreign_keys = ON",
+                e) &&
+        create(db, e))
+        return db;
+    sqlite3_close(db);
+    return NULL;
+}
+
+bool db_close_write(sqlite3 *db, struct err *e)
+{
+    if (!db)
+        return true;
+    /* Checkpoints and leaves one plain file. While others have it open it stays in WAL mode, and
+     * the last of them to close switches it. */
+    bool ok = sqlite3_exec(db, "PRAGMA journal_mode = DELETE", NULL, NULL, NULL) == SQLITE_OK ||
+              sqlite3_errcode(db) == SQLITE_BUSY || db_error(db, e);
+
+    sqlite3_close(db);
+    return ok;
+}

@@ -14,6 +14,14 @@ struct sqlite3 *db_open_read(const char *path, struct err *e) NODISCARD;
  * database of this schema is refused and left as it was. */
 struct sqlite3 *db_open_write(const char *path, int busy_ms, struct err *e) NODISCARD;
 
+/* A new file of our own that nobody else opens before it is closed and nobody misses after a crash:
+ * no log beside it, no waiting for the disk. */
+struct sqlite3 *db_open_scratch(const char *path, struct err *e) NODISCARD;
+
+/* Closes a connection of either kind (NULL: nothing to do) and switches the database back to
+ * journal_mode=DELETE. */
+bool db_close_write(struct sqlite3 *db, struct err *e) NODISCARD;
+
 /* Records sqlite's last error on this connection, and what to do about it. Returns false. */
 bool db_error(struct sqlite3 *db, struct err *e);
 

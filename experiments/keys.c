@@ -26,14 +26,10 @@ static const struct program_key {
 static const struct {
     const char *key, *values; /* values NULL: the whole key */
 } planned[] = {
-    {"scheduler", "dfs|alise|s3|fastserve"},
-    {"router", "preble|mooncake"},
     {"kv", "oracle_topk|random|streaming|h2o|tova|snapkv|quest|duo|keydiff|lagkv|roco|"
            "paged_eviction"},
     {"prefix", "lfu|fifo|sieve|s3fifo|gdsf|pgdsf|marconi|belady"},
-    {"backend", "replay|cpu|cuda"},
     {"data_parallel_size", NULL},
-    {"leap", NULL},
     {"kv.budget", NULL},
     {"kv.recent", NULL},
     {"kv.sink", NULL},
@@ -45,8 +41,6 @@ static const struct {
     {"prefix.isolation", NULL},
     {"prefix.capacity_blocks", NULL},
     {"duo.full_heads", NULL},
-    {"fastserve.alpha_s", NULL},
-    {"alise.age_s", NULL},
 };
 
 /* ---- all keys, in order ---- */

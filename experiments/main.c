@@ -11,16 +11,19 @@
 
 static const struct command commands[] = {
     {"run", "simulate one configuration on one trace and store the results", cmd_run},
+    {"sweep", "run every point of an experiment", cmd_sweep},
+    {"merge", "copy the runs of several databases into one", cmd_merge},
+    {"capacity", "find the highest rate at which the limits are met", cmd_capacity},
     {"report", "tables, CSV and pictures of what a database holds", cmd_report},
     {"trace", "look at a trace, convert it, scale it", cmd_trace},
     {"calibrate", "fit a cost model to measured steps or to a profile", cmd_calibrate},
     {"validate", "simulate what was measured and say how far off that is", cmd_validate},
+    {"generate", "continue a prompt with a real model", cmd_generate},
     {"list", "policies, models, GPUs, formats, keys and metrics this program has", cmd_list},
 };
 
 /* Of the contract, and not in this version. */
-static const char *const planned[] = {"sweep",   "merge",    "check",  "capacity",
-                                      "profile", "generate", "quality"};
+static const char *const planned[] = {"check", "profile", "quality"};
 
 static void print_help(void)
 {

@@ -1,6 +1,7 @@
 #include "experiments/options.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sim/nearest.h"
@@ -110,4 +111,13 @@ bool options_parse(const struct argp *argp, const char *command, int argc, char 
     if (result != 0)
         err_set(e, "%s: %s", w.where, strerror(result));
     return !e->set;
+}
+
+bool options_number(const char *command, const char *name, const char *arg, double min, double max,
+                    double *out, struct err *e)
+{
+    char *end;
+    *out = strtod(arg, &end);
+    return (end != arg && *end == '\0' && *out >= min && *out <= max) ||
+           err_set(e, "%s: --%s %s: give a number from %g to %g", command, name, arg, min, max);
 }

@@ -13,4 +13,8 @@
 bool options_parse(const struct argp *argp, const char *command, int argc, char **argv, void *input,
                    struct err *e) NODISCARD;
 
+/* The number `arg` of the option --name of `command` ("run"), which must be from min to max. */
+bool options_number(const char *command, const char *name, const char *arg, double min, double max,
+                    double *out, struct err *e) NODISCARD;
+
 #endif

@@ -19,16 +19,37 @@ double progress_seconds(const struct progress *p)
     return (double)(now.tv_sec - p->began.tv_sec) + (double)(now.tv_nsec - p->began.tv_nsec) * 1e-9;
 }
 
+/* Whether it is time to show how far things are. */
+static bool is_due(struct progress *p, double s)
+{
+    if (s - p->shown_s < p->every_s)
+        return false;
+    p->shown_s = s;
+    return true;
+}
+
 void progress_show(void *self, ns_t now, uint64_t done)
 {
     struct progress *p = self;
     double s = progress_seconds(p);
-    if (s - p->shown_s < p->every_s)
+    if (is_due(p, s))
+        fprintf(stderr, "%s%llu requests done, %.0f per second; %.0f s simulated in %.0f s%s",
+                p->terminal ? ERASE_LINE : "", (unsigned long long)done, (double)done / s,
+                (double)now / (double)NS_PER_S, s, p->terminal ? "" : "\n");
+}
+
+void progress_show_work(struct progress *p, const char *what, uint64_t done, uint64_t kept,
+                        uint64_t total)
+{
+    double s = progress_seconds(p);
+    if (!is_due(p, s))
         return;
-    p->shown_s = s;
-    fprintf(stderr, "%s%llu requests done, %.0f per second; %.0f s simulated in %.0f s%s",
-            p->terminal ? ERASE_LINE : "", (unsigned long long)done, (double)done / s,
-            (double)now / (double)NS_PER_S, s, p->terminal ? "" : "\n");
+    double rate = (double)(done - kept) / s;
+    fprintf(stderr, "%s%llu of %llu %s, %.3g per second", p->terminal ? ERASE_LINE : "",
+            (unsigned long long)done, (unsigned long long)total, what, rate);
+    if (rate > 0)
+        fprintf(stderr, "; %.0f s left", (double)(total - done) / rate);
+    fputs(p->terminal ? "" : "\n", stderr);
 }
 
 void progress_end(struct progress *p)

@@ -310,11 +310,15 @@ static bool print_cost(struct table *t, const struct report_run *run, struct err
 
 static bool print_notes(struct table *t, const struct report_run *run, struct err *e)
 {
-    double exact, dropped;
+    double exact, dropped, packed;
 
     if (!metric(t->summary, run->id, "quantiles_exact", &exact, e) ||
-        !metric(t->summary, run->id, "request_rows_dropped", &dropped, e))
+        !metric(t->summary, run->id, "request_rows_dropped", &dropped, e) ||
+        !metric(t->summary, run->id, "packed_bytes", &packed, e))
         return false;
+    if (!isnan(packed))
+        fputs("  CAUTION  KV was swapped in fewer bits, which is lossy: quality not measured\n",
+              t->out);
     if (!isnan(exact) && fpclassify(exact) == FP_ZERO)
         fputs("  note     percentiles from a histogram (error below 0.1 %)\n", t->out);
     if (!isnan(dropped))

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "experiments/progress.h"
-#include "experiments/sink_sqlite.h"
 #include "experiments/version.h"
 
 void run_job_init(struct run_job *j)
@@ -31,7 +30,7 @@ const char *run_job_model_id(const struct replica_config *r)
 
 const char *run_job_gpu_id(const struct replica_config *r)
 {
-    return r->backend_env.gpu->id;
+    return strcmp(r->backend->name, "cpu") == 0 ? "cpu" : r->backend_env.gpu->id;
 }
 
 /* The ids of what the replicas are, each once. */
@@ -68,6 +67,8 @@ static struct run_info describe_run(const struct run_job *j, const struct run_op
     const struct config *c = &j->config;
     const struct composed *x = &j->x;
     return (struct run_info){
+        .experiment = j->experiment,
+        .point = j->point,
         .config = j->config_text,
         .config_hash = j->config_hash,
         .seed = x->sim.seed,
@@ -104,6 +105,8 @@ static bool simulate(struct run_job *j, struct sink to, const struct run_options
     tee_init(&j->tee, to);
     j->tee.on_request = j->on_request;
     j->tee.on_request_self = j->on_request_self;
+    if (j->x.recording.n_replicas > 0)
+        j->tee.replayed = &j->x.recording;
     j->x.sim.sink = tee_sink(&j->tee);
     j->x.sim.store_steps = o->steps;
     progress_begin(&progress);
@@ -117,17 +120,21 @@ static bool simulate(struct run_job *j, struct sink to, const struct run_options
     return ok;
 }
 
+bool run_job_store(struct run_job *j, struct sink_sqlite *s, const struct run_options *o,
+                   struct err *e)
+{
+    struct run_info info = describe_run(j, o);
+    bool ok = simulate(j, sink_sqlite_run(s, &info), o, e);
+    j->run_id = sink_sqlite_run_id(s);
+    j->replaced = sink_sqlite_replaced(s);
+    return sink_sqlite_close(s, e) && ok; /* the first error is the one that is told */
+}
+
 bool run_job_run(struct run_job *j, const char *db, const struct run_options *o, struct err *e)
 {
     static const struct sink_ops nothing = {.begin = NULL};
     if (!db)
         return simulate(j, (struct sink){&nothing, NULL}, o, e);
     struct sink_sqlite *s = sink_sqlite_open(db, e);
-    if (!s)
-        return false;
-    struct run_info info = describe_run(j, o);
-    bool ok = simulate(j, sink_sqlite_run(s, &info), o, e);
-    j->run_id = sink_sqlite_run_id(s);
-    j->replaced = sink_sqlite_replaced(s);
-    return sink_sqlite_close(s, e) && ok; /* the first error is the one that is told */
+    return s && run_job_store(j, s, o, e);
 }

@@ -7,6 +7,7 @@
 
 #include "experiments/compose.h"
 #include "experiments/run_options.h"
+#include "experiments/sink_sqlite.h"
 #include "experiments/tee.h"
 
 /* Parts point to each other: it may not be moved once composed. */
@@ -17,6 +18,7 @@ struct run_job {
     char *config_text;   /* canonical; owned */
     char *models, *gpus; /* of the replicas, each once, comma-separated; owned */
     struct utsname host;
+    const char *experiment, *point; /* that it is a run of [NULL: none] */
     /* Sees each request's row, before the database does. [NULL] */
     void (*on_request)(void *, const struct request_row *);
     void *on_request_self;
@@ -37,6 +39,10 @@ bool run_job_compose(struct run_job *j, const struct trace_source *given, struct
 /* Simulates; stores into the database `db` as the options say (NULL: nowhere). */
 bool run_job_run(struct run_job *j, const char *db, const struct run_options *o,
                  struct err *e) NODISCARD;
+
+/* The same into an open sink, which is closed. */
+bool run_job_store(struct run_job *j, struct sink_sqlite *s, const struct run_options *o,
+                   struct err *e) NODISCARD;
 
 const char *run_job_model_id(const struct replica_config *r);
 const char *run_job_gpu_id(const struct replica_config *r);

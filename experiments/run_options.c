@@ -139,7 +139,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 const struct argp run_options_argp = {.options = options, .parser = parse};
 
-bool run_options_apply(const struct run_options *o, struct config *c, struct err *e)
+bool run_options_set(const struct run_options *o, struct config *c, struct err *e)
 {
     for (enum setting_kind kind = 0; kind < N_SETTING_KINDS; kind++)
         for (size_t i = 0; i < o->n; i++) {
@@ -148,7 +148,12 @@ bool run_options_apply(const struct run_options *o, struct config *c, struct err
                                                        : config_set(c, s->key, s->value, e)))
                 return false;
         }
-    if (!profile_defaults(c, e))
+    return true;
+}
+
+bool run_options_apply(const struct run_options *o, struct config *c, struct err *e)
+{
+    if (!run_options_set(o, c, e) || !profile_defaults(c, e))
         return false;
     config_resolve(c);
     return true;

@@ -22,8 +22,9 @@ struct run_options {
  * state->child_inputs. */
 extern const struct argp run_options_argp;
 
-/* Sets the keys (files, then options, then --set: what comes later wins) and what a profile says,
- * and resolves the configuration. */
+/* Sets the keys (files, then options, then --set: what comes later wins). */
+bool run_options_set(const struct run_options *o, struct config *c, struct err *e) NODISCARD;
+/* The same, then what a profile says, and resolves the configuration. */
 bool run_options_apply(const struct run_options *o, struct config *c, struct err *e) NODISCARD;
 void run_options_release(struct run_options *o);
 

@@ -27,7 +27,7 @@ CREATE TABLE runs (
     trace_sha256  TEXT,    -- of the file's content; NULL: generated
     trace_format  TEXT,
     model         TEXT,
-    gpu           TEXT,
+    gpu           TEXT,    -- cpu: it ran on none
     backend       TEXT,    -- where step times come from
     profile       TEXT,    -- measured profile or fitted file; NULL: none
     inputs_sha256 TEXT,    -- over every file that was read
@@ -133,7 +133,7 @@ CREATE TABLE transfers (
     direction    TEXT,             -- out: to the host | in: back
     units        INTEGER,          -- page units moved
     submitted_ns INTEGER,
-    done_ns      INTEGER,          -- NULL: still under way at the horizon
+    done_ns      INTEGER,          -- NULL: cut off by the horizon, or by the end of its request
     PRIMARY KEY (run_id, replica, n)
 ) WITHOUT ROWID;
 

@@ -1,20 +1,20 @@
-/* sha256.h: SHA-256 (FIPS 180-4), for what identifies a run and its inputs. Not for secrets. */
+/* sha256.h: SHA-256 by Nettle, in hexadecimal, for what identifies a run and its inputs. */
 #ifndef EXPERIMENTS_SHA256_H
 #define EXPERIMENTS_SHA256_H
+
+#include <nettle/sha2.h>
 
 #include "sim/base.h"
 
 #define SHA256_HEX 65 /* 64 hexadecimal digits and the NUL */
 
 struct sha256 {
-    uint32_t h[8];
-    uint64_t n_bytes; /* hashed so far, those in block included */
-    uint8_t block[64];
+    struct sha256_ctx ctx;
 };
 
-void sha256_init(struct sha256 *s);
+void sha256_begin(struct sha256 *s);
 void sha256_add(struct sha256 *s, const void *p, size_t n);
-void sha256_end(struct sha256 *s, char hex[SHA256_HEX]); /* init again before another use */
+void sha256_end(struct sha256 *s, char hex[SHA256_HEX]); /* begin again before another use */
 
 /* Of a file's bytes as they lie on disk (a gzip file is not unpacked). */
 bool sha256_file(const char *path, char hex[SHA256_HEX], struct err *e) NODISCARD;

@@ -427,17 +427,17 @@ static bool end(void *self, bool ok, uint64_t digest, struct err *e)
 
 /* ---- the sink ---- */
 
+/* All but the connection. */
 static void release(struct sink_sqlite *s)
 {
     for (size_t i = 0; i < N_STMTS; i++)
         sqlite3_finalize(s->stmt[i]);
-    sqlite3_close(s->db);
     mem_free(s);
 }
 
-struct sink_sqlite *sink_sqlite_open_within(const char *path, int busy_ms, struct err *e)
+/* Takes the connection over; NULL: there is none, and e says why. */
+static struct sink_sqlite *open_on(sqlite3 *db, struct err *e)
 {
-    sqlite3 *db = db_open_write(path, busy_ms, e);
     struct sink_sqlite *s;
 
     if (!db)
@@ -448,10 +448,21 @@ struct sink_sqlite *sink_sqlite_open_within(const char *path, int busy_ms, struc
         s->stmt[i] = db_prepare(db, stmt_sql[i], e);
         if (!s->stmt[i]) {
             release(s);
+            sqlite3_close(db);
             return NULL;
         }
     }
     return s;
+}
+
+struct sink_sqlite *sink_sqlite_open_within(const char *path, int busy_ms, struct err *e)
+{
+    return open_on(db_open_write(path, busy_ms, e), e);
+}
+
+struct sink_sqlite *sink_sqlite_open_scratch(const char *path, struct err *e)
+{
+    return open_on(db_open_scratch(path, e), e);
 }
 
 struct sink_sqlite *sink_sqlite_open(const char *path, struct err *e)
@@ -490,14 +501,9 @@ bool sink_sqlite_replaced(const struct sink_sqlite *s)
 
 bool sink_sqlite_close(struct sink_sqlite *s, struct err *e)
 {
-    bool ok;
-
     CHECK(sqlite3_get_autocommit(s->db), "a sink is closed after its run has ended", "run %" PRId64,
           s->run_id);
-    /* Checkpoints and leaves one plain file. While others have it open it stays in WAL mode, and
-     * the last of them to close switches it. */
-    ok = sqlite3_exec(s->db, "PRAGMA journal_mode = DELETE", NULL, NULL, NULL) == SQLITE_OK ||
-         sqlite3_errcode(s->db) == SQLITE_BUSY || db_error(s->db, e);
+    sqlite3 *db = s->db;
     release(s);
-    return ok;
+    return db_close_write(db, e);
 }

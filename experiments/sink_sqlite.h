@@ -30,6 +30,8 @@ struct sink_sqlite;
 struct sink_sqlite *sink_sqlite_open(const char *path, struct err *e) NODISCARD;
 /* The same, waiting at most busy_ms for another writer, here and at the begin of each run. */
 struct sink_sqlite *sink_sqlite_open_within(const char *path, int busy_ms, struct err *e) NODISCARD;
+/* On a new file of one's own (db_open_scratch), to be merged into another database. */
+struct sink_sqlite *sink_sqlite_open_scratch(const char *path, struct err *e) NODISCARD;
 /* The sink of one run. Strings in info must outlive it. Several runs may follow one another. */
 struct sink sink_sqlite_run(struct sink_sqlite *s, const struct run_info *info);
 int64_t sink_sqlite_run_id(const struct sink_sqlite *s); /* of the last run that ended well */

@@ -34,6 +34,8 @@ static void cost_model(void *self, const char *text)
 static bool request(void *self, const struct request_row *row, struct err *e)
 {
     struct tee *t = self;
+    if (t->replayed)
+        recording_compare(t->replayed, row);
     if (t->on_request)
         t->on_request(t->on_request_self, row);
     if (row->status == STATUS_REFUSED) {
@@ -92,7 +94,8 @@ static void decision(void *self, enum decision what, uint64_t seq, ns_t at, uint
 static bool end(void *self, bool ok, uint64_t digest, struct err *e)
 {
     struct tee *t = self;
-    return FORWARD(end, ok, digest, e);
+    bool same = !ok || !t->replayed || recording_check(t->replayed, digest, e);
+    return FORWARD(end, ok && same, digest, e) && same;
 }
 
 struct sink tee_sink(struct tee *t)

@@ -5,12 +5,13 @@
 
 #include <jansson.h>
 
-#include "sim/sink.h"
+#include "experiments/recording.h"
 
 struct tee {
     struct sink to;
     json_t *summary;                                        /* object: metric -> number or null */
     json_t *refused;                                        /* object: reason -> requests */
+    struct recording_file *replayed;                        /* what must come out again [NULL] */
     void (*on_request)(void *, const struct request_row *); /* sees each row, too; NULL: nobody */
     void *on_request_self;
 };

@@ -20,7 +20,7 @@ static bool spec_sha256(const char *spec, char hex[SHA256_HEX], struct err *e)
     const char *at = spec, *done = spec, *file;
     size_t len;
     struct sha256 s;
-    sha256_init(&s);
+    sha256_begin(&s);
     while ((file = spec_file(&at, &len)) != NULL) {
         char *path = mem_strdup(file);
         path[len] = '\0';
@@ -44,7 +44,7 @@ bool trace_sha256(const char *trace, char hex[SHA256_HEX], struct err *e)
     bool ok;
     if (lengths && access(lengths, F_OK) == 0) {
         struct sha256 s;
-        sha256_init(&s);
+        sha256_begin(&s);
         ok = add_file(&s, trace, e) && add_file(&s, lengths, e);
         sha256_end(&s, hex);
     } else {

@@ -74,7 +74,7 @@ need_packages() {
 
 need_build_packages() {
     need_packages build-essential cmake ninja=ninja-build pkg-config=pkg-config libgsl-dev \
-        libsqlite3-dev libjansson-dev zlib1g-dev libyaml-dev check gnuplot=gnuplot-nox
+        libsqlite3-dev libjansson-dev zlib1g-dev libyaml-dev nettle-dev check gnuplot=gnuplot-nox
 }
 
 need_check_packages() {

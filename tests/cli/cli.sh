@@ -72,14 +72,14 @@ run=(run --trace ok.csv --db t.db)
 # ---- usage ----
 bad 'no subcommand'
 bad 'rum: unknown subcommand; the nearest is run' rum
-bad 'sweep: this version has not got this subcommand' sweep x.json
+bad 'quality: this version has not got this subcommand' quality x.gguf
 bad 'unknown option --sheduler; the nearest is --scheduler' run --sheduler fcfs
 bad '--db needs a value' run --db
 bad '--json takes no value' run --json=1
 bad 'unexpected argument ok.csv' run ok.csv
 bad 'there is no trace' run
 bad 'give KEY=VALUE' "${run[@]}" --set seed
-bad 'this version has not got --replay and --run' "${run[@]}" --replay x
+bad 'x: ' "${run[@]}" --replay x
 bad 'profile: x: No such file or directory; give the folder of a profile' "${run[@]}" --profile x
 bad 'give the folder of a profile' "${run[@]}" --profile .
 bad 'unknown kind schedulrs; the nearest is schedulers' list schedulrs
@@ -232,6 +232,35 @@ good '"passed": true' validate slow.csv --json --bound all=100
 "$tandem" validate slow.csv --quiet --bound all=10 >out 2>err
 same 'a missed bound: exit code' 1 $?
 same 'a missed bound is no error' '' "$(cat err)"
+printf 'silicon_ttft_ms,silicon_tpot_ms\n1,2\n' >points.csv
+bad 'points.csv:1: column system is missing' validate points.csv
+printf '%s\n' 'system,model_path,backend,isl,osl,batch_size,tp_size,silicon_ttft_ms,silicon_tpot_ms' \
+    'h200_sxm,Qwen/Qwen3-32B,vllm,100,10,4,1,50,20' >points.csv
+bad 'none of 1 points could be simulated' validate points.csv
+bad 'concurrency: every point has its own' validate points.csv --concurrency 4
+bad 'the nearest is backend' validate points.csv --where bakend=vllm
+
+# ---- capacity ----
+poisson=generate:poisson,n=2000,rate=20
+bad 'capacity: --attainment 2: give a number from 0 to 1' capacity --attainment 2
+bad 'capacity: --tolerance 0: give a number from 0.0001 to 1' capacity --tolerance 0
+bad 'unknown option --atainment; the nearest is --attainment' capacity --atainment 1
+bad 'there is no trace' capacity
+bad 'no rate to measure; give a longer trace' capacity --trace ok.csv
+bad 'a closed loop has no rate to search' capacity --trace $poisson --concurrency 4
+bad 'the limits are met even at' capacity --trace $poisson --attainment 0
+good 'capacity_rps' capacity --trace $poisson
+good '"capacity_rps": 0.0' capacity --trace $poisson --json \
+    --set 'slo=[{"class":"c","tenants":["*"],"ttft_ms":0.001}]'
+# What it found holds: the rate that met, and the lowest that did not, as runs of their own.
+good '"rate_scale"' capacity --trace $poisson --json --db found.db
+same 'each rate is a run' "$(grep -o '"runs": [0-9]*' out | tr -dc 0-9)" \
+    "$(sqlite3 found.db 'SELECT count(*) FROM runs')"
+same 'met below, missed above' "$(grep '"rate_scale"' out | tr -dc 0-9.)|1" "$(sqlite3 found.db "
+    SELECT max(iif(value >= 0.9, scale, 0)), max(iif(value >= 0.9, scale, 0)) * 1.02 >=
+        min(iif(value < 0.9, scale, 1e9))
+    FROM (SELECT value, config ->> '\$.\"trace.rate_scale\"' AS scale
+        FROM summary JOIN runs ON id = run_id WHERE metric = 'slo_attainment')")"
 
 # ---- trace info, trace cache ----
 good 'requests' trace info ok.csv

@@ -493,6 +493,8 @@ START_TEST(backends_say_how_long)
     ck_assert(describe_model("llama-3.1-8b", &model, &e) && describe_gpu("h200", &gpu, &e));
     const struct backend_ops *ops;
     for (size_t i = 0; (ops = backend_at(i)) != NULL; i++) {
+        ck_assert_msg(!(ops->caps & BACKEND_AFFINE_DECODE) == !ops->decode_line,
+                      "%s: AFFINE_DECODE, and decode_line is not as it says", ops->name);
         if (ops->caps & BACKEND_MEASURED)
             continue; /* it needs the device, and takes as long as it takes */
         struct params params;

@@ -1,7 +1,8 @@
 /* test_sched_golden.c: the reference sequences of scheduling.md section 12 that are built so far
- * (G1 to G4, G6), and of RPM and LPM, step by step: M = 20 tokens, blocks of one token, N = 4, 64
- * tokens a step, a step takes 1 ms, w_p = 1, w_q = 2. */
+ * (G1 to G4, G6, G9), and of RPM, LPM, FastServe and ALISE, step by step: M = 20 tokens, blocks of
+ * one token, N = 4, 64 tokens a step, a step takes 1 ms, w_p = 1, w_q = 2. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "policies/registry.h"
@@ -451,6 +452,170 @@ START_TEST(priority_victim)
 }
 END_TEST
 
+/* ---- G9: S3 doubles a reservation that was too small ---- */
+
+/* Predicted 64 tokens, in truth 70: sent away when 64 are out, once. Before, 10 + 64 of 150 are
+ * reserved; after, 10 + 128: of the two that come then, tried by size, only the one with 12 fits
+ * beside it, and the one with 18 waits for its end. */
+static const uint64_t g9_host_blocks[] = {0, 1000};
+
+START_TEST(g9_reservation_doubles)
+{
+    struct lab l;
+    golden_lab(&l, "s3");
+    l.predictor = predictor_find("column");
+    l.limits.kv_admission = KV_ADMISSION_PAGED;
+    l.limits.num_gpu_blocks = 150;
+    l.limits.host_blocks = g9_host_blocks[_i];
+    struct trace_rec *r = lab_add(&l, 0, "A", 10, 70);
+    r->predicted_tokens = 64;
+    r->max_tokens = 1000;
+    lab_add(&l, 65 * NS_PER_MS + NS_PER_MS / 2, "A", 4, 8)->predicted_tokens = 8;
+    lab_add(&l, 65 * NS_PER_MS + NS_PER_MS / 2, "A", 10, 8)->predicted_tokens = 8;
+    ck_assert_msg(lab_run(&l), "%s", l.err.text);
+    ck_assert_uint_eq(lab_count(&l, DEC_PREEMPT), 1);
+    ck_assert_int_eq(lab_at(&l, DEC_PREEMPT, 0, 0), 64 * NS_PER_MS);
+    ck_assert_uint_eq(l.decision[lab_find(&l, DEC_PREEMPT, 0, 0)].number,
+                      _i == 1 ? PREEMPT_SWAP : PREEMPT_RECOMPUTE);
+    ns_t end = lab_row(&l, 0)->done_at;
+    ck_assert_int_lt(lab_at(&l, DEC_ADMIT, 1, 0), end);
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 2, 0), end);
+    lab_release(&l);
+}
+END_TEST
+
+/* While 64 is still what is reserved, the larger one goes first: 74 + 18 + 12 of 104 fit, 103 not.
+ */
+START_TEST(g9_largest_first)
+{
+    for (uint32_t blocks = 103; blocks <= 104; blocks++) {
+        struct lab l;
+        golden_lab(&l, "s3");
+        l.predictor = predictor_find("column");
+        l.limits.num_gpu_blocks = blocks;
+        lab_add(&l, 0, "A", 10, 64)->predicted_tokens = 64;
+        lab_add(&l, NS_PER_MS / 2, "A", 4, 8)->predicted_tokens = 8;
+        lab_add(&l, NS_PER_MS / 2, "A", 10, 8)->predicted_tokens = 8;
+        ck_assert_msg(lab_run(&l), "%s", l.err.text);
+        ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 2, 0), NS_PER_MS);
+        ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 1, 0), blocks == 104 ? NS_PER_MS : 9 * NS_PER_MS);
+        lab_release(&l);
+    }
+}
+END_TEST
+
+/* ---- FastServe: turns ---- */
+
+static void levels_lab(struct lab *l, const char *scheduler, double q1_ms)
+{
+    char key[32];
+    golden_lab(l, scheduler);
+    snprintf(key, sizeof(key), "%s.q1_ms", scheduler);
+    params_set_num(&l->params, key, PARAM_REAL, q1_ms);
+    l->predictor = predictor_find("column");
+    l->limits.kv_admission = KV_ADMISSION_PAGED;
+    l->limits.num_gpu_blocks = 1000;
+    l->limits.max_num_seqs = 1;
+}
+
+/* One in a step, quanta of 2, 4, ... ms: at 2 ms the first has had its quantum and goes down one;
+ * the second has its two steps; then the first goes on, to its end, for nobody else is there. It
+ * was resident all the time. */
+START_TEST(fastserve_takes_turns)
+{
+    struct lab l;
+    levels_lab(&l, "fastserve", 2);
+    lab_add(&l, 0, "A", 1, 6);
+    lab_add(&l, NS_PER_MS / 2, "A", 1, 2);
+    watch(&l);
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 1, 0), 2 * NS_PER_MS);
+    ck_assert_int_eq(lab_row(&l, 1)->done_at, 4 * NS_PER_MS);
+    ck_assert_int_eq(lab_row(&l, 0)->done_at, 8 * NS_PER_MS);
+    ck_assert_uint_eq(lab_count(&l, DEC_PREEMPT), 0);
+    lab_release(&l);
+}
+END_TEST
+
+/* A step takes 1 ms and 0.1 ms a token. When the first has shown that, a prompt of 60 (7 ms) joins
+ * the third level (8 ms), and one of 1 that comes after it the first: it goes before both. The
+ * first went down one at 3 ms, when its prefill was done. */
+START_TEST(fastserve_skips_levels)
+{
+    struct lab l;
+    levels_lab(&l, "fastserve", 2);
+    l.token_ns = 1e5;
+    lab_add(&l, 0, "A", 20, 4);
+    lab_add(&l, 5 * NS_PER_MS, "A", 60, 2);
+    lab_add(&l, 5 * NS_PER_MS + 1, "A", 1, 2);
+    watch(&l);
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 2, 0), 5200000); /* 3 + 2 x 1.1 ms */
+    ck_assert_int_eq(lab_row(&l, 2)->done_at, 7400000);
+    ck_assert_int_eq(lab_row(&l, 0)->done_at, 8500000);
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 1, 0), 8500000);
+    lab_release(&l);
+}
+END_TEST
+
+/* ---- ALISE: guesses ---- */
+
+static void alise_lab(struct lab *l)
+{
+    levels_lab(l, "alise", 10);
+    lab_add(l, 0, "A", 1, 1)->predicted_tokens = 1; /* shows that a step takes 1 ms */
+}
+
+/* Levels of 10, 20, 40, 80 ms. Request 1, predicted 40, joins the fourth. Request 2, predicted 4,
+ * goes before it from 11 ms on; its prediction doubles at 4, 8 and 16 tokens, and then what is left
+ * of 32 belongs to the second level: behind request 3, predicted 15, which waited there. */
+START_TEST(alise_guesses)
+{
+    struct lab l;
+    alise_lab(&l);
+    lab_add(&l, 5 * NS_PER_MS, "A", 1, 40)->predicted_tokens = 40;
+    lab_add(&l, 10 * NS_PER_MS + NS_PER_MS / 2, "A", 1, 30)->predicted_tokens = 4;
+    lab_add(&l, 12 * NS_PER_MS, "A", 1, 15)->predicted_tokens = 15;
+    ck_assert_msg(lab_run(&l), "%s", l.err.text);
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 1, 0), 5 * NS_PER_MS);
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 2, 0), 11 * NS_PER_MS);
+    ck_assert_int_eq(lab_at(&l, DEC_ADMIT, 3, 0), 27 * NS_PER_MS);
+    ck_assert_int_eq(lab_row(&l, 3)->done_at, 42 * NS_PER_MS);
+    ck_assert_int_eq(lab_row(&l, 2)->done_at, 56 * NS_PER_MS);
+    ck_assert_int_eq(lab_row(&l, 1)->done_at, 90 * NS_PER_MS);
+    ck_assert_uint_eq(lab_count(&l, DEC_PREEMPT), 0);
+    lab_release(&l);
+}
+END_TEST
+
+/* Of 20 blocks 1 holds 8 and 2 holds 5 when 3 comes, which needs 8 and goes before both: the one
+ * that will wait longest goes to the host, in copies of half the size, and 3 comes in when it is
+ * out. */
+START_TEST(alise_sends_the_longest_wait_away)
+{
+    struct lab l;
+    alise_lab(&l);
+    l.limits.num_gpu_blocks = 20;
+    l.limits.host_blocks = 100;
+    params_set_num(&l.params, "alise.codec_gb_s", PARAM_REAL, 1);
+    struct trace_rec *longest = lab_add(&l, 5 * NS_PER_MS, "A", 6, 4);
+    longest->predicted_tokens = 70;
+    longest->max_tokens = 100;
+    struct trace_rec *shorter = lab_add(&l, 7 * NS_PER_MS + NS_PER_MS / 2, "A", 4, 4);
+    shorter->predicted_tokens = 15;
+    shorter->max_tokens = 100;
+    lab_add(&l, 9 * NS_PER_MS + NS_PER_MS / 2, "A", 8, 3)->predicted_tokens = 3;
+    watch(&l);
+    ck_assert_uint_eq(seen_decision(10 * NS_PER_MS)->free_units, 20 - 8 - 5);
+    ck_assert_uint_eq(lab_count(&l, DEC_PREEMPT), 1);
+    ck_assert_int_eq(lab_at(&l, DEC_PREEMPT, 1, 0), 10 * NS_PER_MS);
+    ck_assert_uint_eq(l.n_transfer, 2);
+    ns_t copied = 1000 + 8 * (500 + 1000); /* packed and moved */
+    ck_assert_int_eq(l.transfer[0].done_at, 10 * NS_PER_MS + copied);
+    ck_assert_int_gt(lab_at(&l, DEC_ADMIT, 3, 0), l.transfer[0].done_at);
+    ck_assert_double_eq(lab_metric(&l, "swapped_bytes"), 2 * 8 * 500);
+    lab_release(&l);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("reference sequences");
@@ -469,6 +634,12 @@ int main(void)
     tcase_add_test(t, g4_preemption);
     tcase_add_test(t, g6_sarathi_step);
     tcase_add_test(t, priority_victim);
+    tcase_add_loop_test(t, g9_reservation_doubles, 0, (int)ARRAY_LEN(g9_host_blocks));
+    tcase_add_test(t, g9_largest_first);
+    tcase_add_test(t, fastserve_takes_turns);
+    tcase_add_test(t, fastserve_skips_levels);
+    tcase_add_test(t, alise_guesses);
+    tcase_add_test(t, alise_sends_the_longest_wait_away);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

@@ -20,26 +20,6 @@ static uint64_t runs(void)
     return s != NULL ? strtoull(s, NULL, 10) : 200;
 }
 
-/* ---- workloads in which prompts begin alike ---- */
-
-/* Every prompt begins with a piece of one of a few common texts. The segments live as long as the
- * lab's records: the caller frees them. */
-static struct segment *share_prefixes(struct lab *l, uint64_t seed)
-{
-    struct segment *seg = mem_alloc((2 * l->n_rec + 1) * sizeof(*seg));
-    struct rng g;
-    rng_init(&g, seed, "prefixes");
-    for (size_t i = 0; i < l->n_rec; i++) {
-        struct trace_rec *r = &l->rec[i];
-        uint32_t common = (uint32_t)rng_below(&g, r->prompt_tokens + 1u);
-        seg[2 * i] = (struct segment){1 + rng_below(&g, 4), 0, common};
-        seg[2 * i + 1] = (struct segment){1000 + i, 0, r->prompt_tokens - common};
-        r->segment = &seg[2 * i];
-        r->n_segments = 2;
-    }
-    return seg;
-}
-
 /* ---- T4, T6 ---- */
 
 struct worst {
@@ -110,7 +90,7 @@ static void dlpm_run(uint64_t seed, enum kv_admission admission, const char *rej
     l.scheduler = scheduler_find("dlpm");
     l.limits.kv_admission = admission;
     lab_random(&l, seed);
-    struct segment *seg = share_prefixes(&l, seed);
+    struct segment *seg = lab_share_prefixes(&l, seed);
     double quantum = random_quantum(seed), u = unit(&l), n = (double)l.tenants.n;
     params_set_num(&l.params, "dlpm.quantum", PARAM_REAL, quantum);
     params_set_str(&l.params, "dlpm.rejoin", rejoin);
@@ -242,7 +222,7 @@ static uint64_t digest_of(const char *scheduler, uint64_t seed, enum workload ki
     lab_random(&l, seed);
     l.limits.kv_admission = seed % 2 ? KV_ADMISSION_RESERVE : KV_ADMISSION_PAGED;
     if (kind == SHARED_PREFIXES) { /* slots are short, not memory: LPM stops, DLPM passes over */
-        seg = share_prefixes(&l, seed);
+        seg = lab_share_prefixes(&l, seed);
         l.limits.num_gpu_blocks *= 40;
         l.limits.max_num_seqs = 4;
     }

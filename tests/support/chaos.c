@@ -45,7 +45,31 @@ static void step_begin(void *self, const struct sched_view *v)
     ((struct chaos *)self)->decision++;
 }
 
-/* Any subset in any order, but somebody runs: idling is not within the contract. */
+static req_id any_resident(struct chaos *c, const struct sched_view *v)
+{
+    req_id pick = REQ_NONE;
+    uint32_t seen = 0;
+    for (req_id id = view_running_first(v); id != REQ_NONE; id = view_running_next(v, id))
+        if (view_req(v, id)->state == REQ_RUNNING && rng_below(&c->rng, ++seen) == 0)
+            pick = id;
+    return pick;
+}
+
+static req_id kv_move(void *self, const struct sched_view *v, enum preempt_mode *mode)
+{
+    struct chaos *c = self;
+    *mode = chance(c, 0.5) ? PREEMPT_SWAP : PREEMPT_RECOMPUTE;
+    return chance(c, 0.03) ? any_resident(c, v) : REQ_NONE;
+}
+
+static struct offload offload(const void *self)
+{
+    (void)self;
+    return (struct offload){.share = 0.3, .codec_bytes_per_s = 1e8};
+}
+
+/* Any subset in any order, not more than fit into a step, but somebody runs: idling is not within
+ * the contract. */
 static uint32_t select_run(void *self, const struct sched_view *v, req_id *out, uint32_t max)
 {
     struct chaos *c = self;
@@ -60,7 +84,8 @@ static uint32_t select_run(void *self, const struct sched_view *v, req_id *out, 
         out[j] = t;
     }
     (void)max;
-    return n > 4 && chance(c, 0.3) ? n - 2 : n;
+    n = n > 4 && chance(c, 0.3) ? n - 2 : n;
+    return MIN(n, v->limits->max_num_seqs);
 }
 
 static req_id next_candidate(void *self, const struct sched_view *v, req_id last,
@@ -100,12 +125,7 @@ static req_id victim(void *self, const struct sched_view *v, uint64_t need, req_
     (void)need;
     (void)requester;
     *mode = chance(c, 0.5) ? PREEMPT_SWAP : PREEMPT_RECOMPUTE;
-    req_id pick = REQ_NONE;
-    uint32_t seen = 0;
-    for (req_id id = view_running_first(v); id != REQ_NONE; id = view_running_next(v, id))
-        if (view_req(v, id)->state == REQ_RUNNING && rng_below(&c->rng, ++seen) == 0)
-            pick = id;
-    return pick;
+    return any_resident(c, v);
 }
 
 static ns_t on_timer(void *self, const struct sched_view *v)
@@ -116,10 +136,13 @@ static ns_t on_timer(void *self, const struct sched_view *v)
 const struct scheduler_ops sched_chaos = {
     .name = "chaos",
     .doc = "random answers within the contract",
+    .needs = SCHED_PAUSES,
     .req_state_bytes = sizeof(struct mark),
     .open = open,
     .on_arrival = on_arrival,
     .step_begin = step_begin,
+    .offload = offload,
+    .kv_move = kv_move,
     .select_run = select_run,
     .next_candidate = next_candidate,
     .chunk = chunk,

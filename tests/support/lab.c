@@ -31,7 +31,7 @@ static const struct trace_ops source_ops = {.name = "lab", .next = source_next};
 /* ---- the backend: a straight line ---- */
 
 struct line {
-    double step_ns, token_ns, fail_at;
+    double step_ns, token_ns, context_ns, fail_at;
 };
 
 static void *line_open(struct arena *a, const struct backend_env *env, struct backend_note *note,
@@ -42,6 +42,7 @@ static void *line_open(struct arena *a, const struct backend_env *env, struct ba
     struct line *l = arena_alloc(a, sizeof(*l));
     l->step_ns = params_find(env->params, "lab.step_ns")->num;
     l->token_ns = params_find(env->params, "lab.token_ns")->num;
+    l->context_ns = params_find(env->params, "lab.context_ns")->num;
     l->fail_at = params_find(env->params, "lab.fail_at")->num;
     return l;
 }
@@ -52,12 +53,28 @@ static bool line_step(void *self, const struct batch *b, struct step_cost *cost,
     if ((double)b->step >= l->fail_at)
         return err_set(e, "lab backend: step %llu fails as told", (unsigned long long)b->step);
     *cost = (struct step_cost){
-        .device_ns = l->step_ns + l->token_ns * (b->shape.decode_tokens + b->shape.prefill_tokens)};
+        .device_ns = l->step_ns + l->token_ns * (b->shape.decode_tokens + b->shape.prefill_tokens) +
+                     l->context_ns * (double)b->shape.decode_context_sum};
     return true;
 }
 
-static const struct backend_ops line_ops = {
-    .name = "lab", .doc = "a straight line", .open = line_open, .step = line_step};
+/* One line all the way; told in pieces, as a table with many breakpoints would. */
+static void line_decode(void *self, const struct batch_shape *b, struct decode_line *line)
+{
+    const struct line *l = self;
+    *line = (struct decode_line){.base_ns = l->step_ns + l->token_ns * b->decode_tokens,
+                                 .slope_ns = l->context_ns,
+                                 .x = b->decode_context_sum,
+                                 .dx = b->n_decode,
+                                 .steps = 1 + b->decode_context_sum % 7};
+}
+
+static const struct backend_ops line_ops = {.name = "lab",
+                                            .doc = "a straight line",
+                                            .caps = BACKEND_AFFINE_DECODE,
+                                            .open = line_open,
+                                            .step = line_step,
+                                            .decode_line = line_decode};
 
 /* ---- the sink: keeps everything ---- */
 
@@ -103,6 +120,39 @@ static bool keep_summary(void *self, const char *metric, double value, struct er
     return true;
 }
 
+static void keep_told(struct lab *l, const void *facts, size_t bytes)
+{
+    l->told = hash_bytes(facts, bytes, hash_mix(l->told, bytes));
+}
+
+static bool keep_tenant(void *self, const struct tenant_row *t, struct err *e)
+{
+    (void)e;
+    double facts[] = {(double)t->requests, t->service,     t->share,       t->ttft_ms_mean,
+                      t->ttft_ms_p99,      t->e2el_ms_p50, t->e2el_ms_p99, t->slo_attainment};
+    keep_told(self, facts, sizeof(facts));
+    return true;
+}
+
+static bool keep_sample(void *self, ns_t at, const char *series, double value, struct err *e)
+{
+    (void)e;
+    keep_told(self, &at, sizeof(at));
+    keep_told(self, series, strlen(series));
+    keep_told(self, &value, sizeof(value));
+    return true;
+}
+
+static bool keep_bucket(void *self, const char *metric, const struct quantile_bucket *b,
+                        struct err *e)
+{
+    (void)e;
+    keep_told(self, metric, strlen(metric));
+    double facts[] = {b->low_ms, b->high_ms, (double)b->count};
+    keep_told(self, facts, sizeof(facts));
+    return true;
+}
+
 static void keep_decision(void *self, enum decision what, uint64_t seq, ns_t at, uint64_t number,
                           uint64_t digest)
 {
@@ -115,7 +165,10 @@ static void keep_decision(void *self, enum decision what, uint64_t seq, ns_t at,
 static const struct sink_ops sink_ops = {.request = keep_request,
                                          .step = keep_step,
                                          .transfer = keep_transfer,
+                                         .tenant = keep_tenant,
                                          .summary = keep_summary,
+                                         .timeline = keep_sample,
+                                         .histogram = keep_bucket,
                                          .decision = keep_decision};
 
 /* ---- the lab ---- */
@@ -155,6 +208,7 @@ void lab_init(struct lab *l)
 void lab_reset(struct lab *l)
 {
     l->n_decision = l->n_row = l->n_step = l->n_transfer = l->n_summary = 0;
+    l->told = 0;
     l->err = (struct err){0};
 }
 
@@ -196,8 +250,10 @@ bool lab_run(struct lab *l)
     lab_reset(l);
     params_set_num(&l->params, "lab.step_ns", PARAM_REAL, l->step_ns);
     params_set_num(&l->params, "lab.token_ns", PARAM_REAL, l->token_ns);
+    params_set_num(&l->params, "lab.context_ns", PARAM_REAL, l->context_ns);
     params_set_num(&l->params, "lab.fail_at", PARAM_REAL, (double)l->fail_at_step);
     struct replica_config *rc = mem_alloc(l->n_replicas * sizeof(*rc));
+    l->backend_env.params = &l->params;
     for (uint32_t i = 0; i < l->n_replicas; i++)
         rc[i] = (struct replica_config){
             .limits = l->limits,
@@ -208,8 +264,8 @@ bool lab_run(struct lab *l)
             .kv_shape = {.layers = (uint32_t)l->limits.units_per_block,
                          .kv_heads = 1,
                          .block_size = l->limits.block_size},
-            .backend = &line_ops,
-            .backend_env = {.params = &l->params},
+            .backend = l->backend != NULL ? l->backend : &line_ops,
+            .backend_env = l->backend_env,
         };
     struct source source = {.lab = l};
     struct sim_config cfg = {
@@ -233,7 +289,8 @@ bool lab_run(struct lab *l)
         .concurrency = l->concurrency,
         .seed = l->seed,
         .snapshot_age_ns = l->snapshot_age_ns,
-        .store_steps = true,
+        .leap = l->leap,
+        .store_steps = !l->leap,
     };
     bool ok = sim_run(&cfg, &l->result, &l->err);
     mem_free(rc);
@@ -288,6 +345,7 @@ ns_t lab_at(const struct lab *l, enum decision what, uint64_t seq, size_t n)
 struct tenant_plan {
     double gap_ns, on_ns, off_ns; /* mean gap; length of on and off phases (off 0: steady) */
     uint32_t prompt, output, burst;
+    bool greedy; /* nearly all of memory for one request's output */
 };
 
 static uint32_t skewed(const gsl_rng *g, uint32_t most)
@@ -305,7 +363,8 @@ static struct tenant_plan plan_tenant(const gsl_rng *g, const struct lab *l)
         .output = skewed(g, gsl_rng_uniform(g) < 0.2 ? m / 2 : m / 3),
         .burst = gsl_rng_uniform(g) < 0.3 ? 1 + (uint32_t)(gsl_rng_uniform(g) * 20) : 1,
     };
-    if (gsl_rng_uniform(g) < 0.15) { /* nearly all of memory for one request's output */
+    if (gsl_rng_uniform(g) < 0.15) {
+        p.greedy = true;
         p.prompt = 1;
         p.output = m - m / 10 - 12;
     }
@@ -340,12 +399,14 @@ void lab_random(struct lab *l, uint64_t seed)
         struct tenant_plan p = plan_tenant(g, l);
         double at = gsl_ran_exponential(g, p.gap_ns * 5);
         uint32_t n = 10 + (uint32_t)gsl_rng_uniform_int(g, 60);
+        if (p.greedy) /* they run one after another: as many again would show nothing more */
+            n = 4 + n / 10;
         for (uint32_t i = 0; i < n; i++) {
             if (i % p.burst == 0)
                 at += gsl_ran_exponential(g, p.gap_ns * p.burst);
             if (p.off_ns > 0 && fmod(at, p.on_ns + p.off_ns) > p.on_ns)
                 at += p.off_ns;
-            uint32_t output = p.prompt == 1 ? p.output : 1 + skewed(g, p.output);
+            uint32_t output = p.greedy ? p.output : 1 + skewed(g, p.output);
             struct trace_rec *r = lab_add(l, (ns_t)at, name, 1 + skewed(g, p.prompt), output);
             r->max_tokens = r->output_tokens + (uint32_t)gsl_rng_uniform_int(g, 10);
         }
@@ -354,4 +415,20 @@ void lab_random(struct lab *l, uint64_t seed)
     qsort(l->rec, l->n_rec, sizeof(*l->rec), by_arrival);
     for (size_t i = 0; i < l->n_rec; i++)
         l->rec[i].seq = i;
+}
+
+struct segment *lab_share_prefixes(struct lab *l, uint64_t seed)
+{
+    struct segment *seg = mem_alloc((2 * l->n_rec + 1) * sizeof(*seg));
+    struct rng g;
+    rng_init(&g, seed, "prefixes");
+    for (size_t i = 0; i < l->n_rec; i++) {
+        struct trace_rec *r = &l->rec[i];
+        uint32_t common = (uint32_t)rng_below(&g, r->prompt_tokens + 1u);
+        seg[2 * i] = (struct segment){1 + rng_below(&g, 4), 0, common};
+        seg[2 * i + 1] = (struct segment){1000 + i, 0, r->prompt_tokens - common};
+        r->segment = &seg[2 * i];
+        r->n_segments = 2;
+    }
+    return seg;
 }

@@ -26,13 +26,17 @@ struct lab {
     const struct predictor_ops *predictor;
     const struct router_ops *router;
     const struct prefix_ops *prefix;
+    const struct backend_ops *backend; /* NULL: the straight line below */
+    struct backend_env backend_env;    /* of it; params are the lab's */
     enum sim_clock clock;
     uint32_t n_replicas, concurrency;
     uint64_t seed;
-    double step_ns, token_ns; /* a step lasts step_ns + token_ns x its tokens */
-    uint64_t fail_at_step;    /* the backend fails at this step; UINT64_MAX: never */
+    /* A step lasts step_ns + token_ns x its tokens + context_ns x what its decodes read. */
+    double step_ns, token_ns, context_ns;
+    uint64_t fail_at_step; /* the backend fails at this step; UINT64_MAX: never */
     ns_t warmup_ns, horizon_ns, snapshot_age_ns;
     bool has_after;
+    bool leap; /* steps may be leapt over; they are not recorded then */
     struct params params;
     struct names tenants, classes;
     const struct slo_class *slo;
@@ -42,6 +46,7 @@ struct lab {
 
     struct sim_result result;
     struct err err;
+    uint64_t told; /* a hash of the rows of tenants, timeline and histograms */
     struct lab_decision *decision;
     size_t n_decision, decision_cap;
     struct request_row *row; /* strings not kept */
@@ -78,5 +83,9 @@ ns_t lab_at(const struct lab *l, enum decision what, uint64_t seq, size_t n);
 /* A random workload: 2 to 5 tenants, some steady, some in bursts, some on and off, some greedy;
  * tiny memory, N in {4, 8, 32}. Every size follows from the seed. */
 void lab_random(struct lab *l, uint64_t seed);
+
+/* Every prompt begins with a piece of one of a few common texts. The caller frees what it returns
+ * with mem_free, after the lab. */
+struct segment *lab_share_prefixes(struct lab *l, uint64_t seed);
 
 #endif

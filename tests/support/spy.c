@@ -91,6 +91,8 @@ static void count_refills(const struct wrapped *w, const struct sched_view *v, c
     double q[SPY_TENANTS];
     read_counters(w, v, q);
     for (uint32_t t = 0; t < MIN(view_tenants(v), SPY_TENANTS); t++) {
+        if (q[t] == before[t])
+            continue;
         double n = (q[t] - before[t]) / s->quantum;
         s->refill_error = fmax(s->refill_error, fabs(n - round(n)));
         s->refilled[t] += n;
@@ -337,6 +339,31 @@ double spy_lag(const struct spy *s)
         for (uint32_t f = 0; f < SPY_TENANTS; f++)
             if (f != g)
                 worst = fmax(worst, worst_change(s, g, f, false, false));
+    return worst;
+}
+
+double spy_shortfall(const struct spy *s, uint32_t n)
+{
+    double worst = 0;
+    for (uint32_t f = 0; f < n; f++) {
+        double low = 0;
+        bool inside = false;
+        for (size_t k = 0; k < s->n; k++) {
+            const struct spy_decision *d = &s->d[k];
+            double before = -(double)n * d->w_before[f], after = -(double)n * d->w_after[f];
+            for (uint32_t g = 0; g < SPY_TENANTS; g++) {
+                before += d->w_before[g];
+                after += d->w_after[g];
+            }
+            if (inside) /* the step before ended here */
+                worst = fmax(worst, before - low);
+            if (d->backlogged[f]) {
+                low = fmin(inside ? low : before, fmin(before, after));
+                worst = fmax(worst, after - low);
+            }
+            inside = d->backlogged[f];
+        }
+    }
     return worst;
 }
 

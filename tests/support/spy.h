@@ -54,6 +54,9 @@ void spy_release(struct spy *spy);
  * backlogged at every decision; and the largest W_g - W_f over windows in which f is backlogged. */
 double spy_pair_diff(const struct spy *spy);
 double spy_lag(const struct spy *spy);
+/* Over windows in which f is backlogged, the largest shortfall of n times its service from that of
+ * all: f, one of n, was due an equal share at least. */
+double spy_shortfall(const struct spy *spy, uint32_t n);
 /* Decisions and pairs that wait before and after them, of which one was refilled more often. */
 uint64_t spy_refill_differences(const struct spy *spy);
 double spy_counter_spread(const struct spy *spy);

@@ -210,13 +210,12 @@ static const struct {
     {"{\"scheduler\":{\"id\":\"nope\"}}", "scheduler: unknown value \"nope\""},
     {"{\"clock\":\"paces\"}", "clock: unknown value \"paces\"; the nearest is paced"},
     /* known to the contract, and not built */
-    {"{\"scheduler\":\"fastserve\"}", "scheduler: this version has not got \"fastserve\"; it has"},
+    {"{\"kv\":\"h2o\"}", "kv: this version has not got \"h2o\"; it has"},
     {"{\"kv_admission\":\"lightlm\"}", "kv_admission: unknown value \"lightlm\"; the nearest is "
                                        "lightllm"},
     {"{\"engine\":\"sglan\"}", "engine: unknown value \"sglan\"; the nearest is sglang"},
-    {"{\"backend\":\"replay\"}", "backend: this version has not got \"replay\""},
+    {"{\"backend\":\"repaly\"}", "backend: unknown value \"repaly\"; the nearest is replay"},
     {"{\"dtype\":\"fp9\"}", "dtype: unknown value \"fp9\"; the nearest is fp8"},
-    {"{\"leap\":true}", "leap: this version has not got this key"},
     {"{\"data_parallel_size\":2}", "data_parallel_size: this version has not got this key"},
     {"{\"kv\":{\"id\":\"full\",\"budget\":0.2}}", "kv.budget: this version has not got this key"},
 };
@@ -520,6 +519,13 @@ static const struct {
     {"{\"scheduler\":\"ssjf\"}", NULL},
     {"{\"scheduler\":\"sjf\",\"predictor\":\"none\"}", NULL},
     {"{\"trace\":\"\"}", "run: there is no trace"},
+    {"{\"backend\":\"cpu\"}", "num_gpu_blocks: the CPU has no GPU memory to fill"},
+    {"{\"backend\":\"cpu\",\"num_gpu_blocks\":9}", NULL},
+    {"{\"backend\":\"cpu\",\"num_gpu_blocks\":9,\"kv_cache_dtype\":\"fp8\"}",
+     "kv_cache_dtype: cpu"},
+    {"{\"backend\":\"cuda\",\"replicas\":2}", "replicas: cuda runs one replica"},
+    {"{\"backend\":\"replay\"}", "give --replay DB --run ID"},
+    {"{\"backend\":\"replay\",\"replay\":\"/nonexistent.db\"}", "/nonexistent.db"},
     {"{\"trace\":\"generate:poison,n=5\"}", "unknown generator; did you mean poisson?"},
     {"{\"trace\":\"/nonexistent/t.csv\"}", "/nonexistent/t.csv: cannot be read"},
 };
@@ -540,6 +546,28 @@ START_TEST(test_compose)
         ck_assert_msg(strstr(e.text, composed_cases[_i].message) != NULL, "%s", e.text);
     compose_release(&x);
     config_release(&c);
+}
+END_TEST
+
+/* What is measured ran on our own engine, unless it says otherwise. */
+START_TEST(test_engine_of_a_backend)
+{
+    static const struct {
+        const char *text, *engine;
+    } cases[] = {
+        {"{}", "vllm-0.19"},
+        {"{\"backend\":\"table\"}", "vllm-0.19"},
+        {"{\"backend\":\"cpu\"}", "tandem"},
+        {"{\"backend\":\"cuda\"}", "tandem"},
+        {"{\"backend\":\"replay\"}", "tandem"},
+        {"{\"backend\":\"cpu\",\"engine\":\"ideal\"}", "ideal"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct config c = loaded(cases[i].text);
+        config_resolve(&c);
+        ck_assert_str_eq(config_str(&c, "engine"), cases[i].engine);
+        config_release(&c);
+    }
 }
 END_TEST
 
@@ -597,6 +625,7 @@ int main(void)
     tcase_add_loop_test(tc, test_lists, 0, (int)ARRAY_LEN(lists));
     tcase_add_test(tc, test_slo_values);
     tcase_add_loop_test(tc, test_compose, 0, (int)ARRAY_LEN(composed_cases));
+    tcase_add_test(tc, test_engine_of_a_backend);
     tcase_add_test(tc, test_composed_values);
     Suite *suite = suite_create("config");
     suite_add_tcase(suite, tc);

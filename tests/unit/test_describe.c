@@ -87,10 +87,11 @@ static void check_sources(const struct preset *p, bool own)
     json_object_foreach(root, key, v)
     {
         const char *source = json_string_value(json_object_get(v, "source"));
+        const json_t *value = json_object_get(v, "value");
 
         ck_assert_msg(!(own && json_is_number(v)), "%s: %s has no source", p->id, key);
         if (json_is_object(v))
-            ck_assert_msg(json_is_number(json_object_get(v, "value")) && source && source[0],
+            ck_assert_msg((json_is_number(value) || json_is_object(value)) && source && source[0],
                           "%s: %s has no value or no source", p->id, key);
     }
     json_decref(root);
@@ -262,6 +263,8 @@ START_TEST(hf_dense)
     ck_assert(!m.tied_embeddings && !m.qk_norm);
     ck_assert_double_eq(m.weight_bytes_per_param, 2);
     ck_assert_double_eq(m.kv_bytes_per_elem, 2);
+    ck_assert_double_eq(m.rope_theta, 10000); /* left out, as in Llama 2's file */
+    ck_assert_double_eq(m.rms_norm_eps, 1e-6);
 }
 END_TEST
 
@@ -276,6 +279,7 @@ START_TEST(hf_experts)
     ck_assert_uint_eq(m.moe_intermediate, 256);
     ck_assert(m.tied_embeddings && m.qk_norm);
     ck_assert_double_eq(m.weight_bytes_per_param, 4);
+    ck_assert_double_eq(m.rope_theta, 0); /* not for the real engines */
 
     m = from_config(mixtral_config);
     ck_assert_uint_eq(m.experts, 8);

@@ -41,7 +41,7 @@ static void play(struct fairness *f, const char *program)
             fairness_waiting(f, (uint32_t)n, -1);
             break;
         case 's':
-            fairness_charge(f, (uint32_t)n, (double)strtol(p + 1, &end, 10));
+            fairness_charge(f, (uint32_t)n, (uint64_t)strtol(p + 1, &end, 10), 0);
             p = end;
             break;
         case '[':
@@ -96,7 +96,7 @@ START_TEST(service_difference_by_hand)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct fairness f;
-        fairness_init(&f);
+        fairness_init(&f, 1, 2);
         arrive_all(&f, 3);
         play(&f, cases[i].program);
         double got = fairness_diff_max(&f);
@@ -110,7 +110,7 @@ END_TEST
 START_TEST(one_tenant_has_no_pair)
 {
     struct fairness f;
-    fairness_init(&f);
+    fairness_init(&f, 1, 2);
     play(&f, "a0 w0 [ s0=5 ] s0=5 .");
     ck_assert(isnan(fairness_diff_max(&f)));
     ck_assert_ptr_null(f.pairs);
@@ -152,7 +152,8 @@ static void wait(struct fairness *f, struct history *h, uint32_t t, int delta)
 static void write_point(struct history *h, const struct fairness *f, int decision)
 {
     ck_assert_uint_lt(h->n_points, ARRAY_LEN(h->point));
-    memcpy(h->point[h->n_points].service, f->service, sizeof(h->point[0].service));
+    for (uint32_t t = 0; t < f->n; t++)
+        h->point[h->n_points].service[t] = fairness_service(f, t);
     h->point[h->n_points++].decision = decision;
 }
 
@@ -168,7 +169,7 @@ static void play_decision(struct fairness *f, struct history *h, int d)
     for (uint32_t t = 0; t < TENANTS; t++)
         for (uint32_t k = draw(h, 4); k > 0 && h->waiting[t] > 0; k--) {
             wait(f, h, t, -1);
-            fairness_charge(f, t, 1 + draw(h, 40));
+            fairness_charge(f, t, 1 + draw(h, 40), draw(h, 5));
         }
     fairness_decide_end(f);
     for (uint32_t t = 0; t < TENANTS; t++)
@@ -177,7 +178,7 @@ static void play_decision(struct fairness *f, struct history *h, int d)
     for (uint32_t steps = draw(h, 3); steps > 0; steps--) {
         for (uint32_t t = 0; t < TENANTS; t++)
             if (draw(h, 2) == 1)
-                fairness_charge(f, t, 1 + draw(h, 15));
+                fairness_charge(f, t, 1 + draw(h, 15), draw(h, 5));
         if (steps == 1 && draw(h, 2) == 1 && d + 1 < DECISIONS)
             break; /* the last step's end may go unsaid before a decision */
         fairness_step_end(f);
@@ -214,7 +215,7 @@ START_TEST(service_difference_against_search)
     for (uint64_t seed = 1; seed <= 300; seed++) {
         struct history h = {.seed = seed};
         struct fairness f;
-        fairness_init(&f);
+        fairness_init(&f, 1, 2);
         arrive_all(&f, TENANTS);
         for (int d = 0; d < DECISIONS; d++)
             play_decision(&f, &h, d);
@@ -257,7 +258,7 @@ START_TEST(jain_over_the_time_when_all_are_there)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct fairness f;
         bool whole_run;
-        fairness_init(&f);
+        fairness_init(&f, 1, 2);
         play(&f, cases[i].program);
         double jain = fairness_jain(&f, &whole_run), all = fairness_diff_all(&f);
         ck_assert_msg(same(jain, cases[i].jain) && whole_run == cases[i].whole_run,
@@ -281,18 +282,18 @@ START_TEST(many_tenants)
         uint32_t n = cases[i].n;
         struct fairness f;
         bool whole_run;
-        fairness_init(&f);
+        fairness_init(&f, 1, 2);
         arrive_all(&f, n);
-        fairness_charge(&f, 0, 4); /* within Jain's window */
+        fairness_charge(&f, 0, 4, 0); /* within Jain's window */
         for (uint32_t t = 0; t < n; t++)
             fairness_arrival(&f, t, 1);
         play(&f, "w0 w1");
         fairness_waiting(&f, n - 1, 1);
         fairness_decide_begin(&f);
         fairness_decide_end(&f);
-        fairness_charge(&f, n - 1, 50);
+        fairness_charge(&f, n - 1, 50, 0);
         fairness_step_end(&f);
-        fairness_charge(&f, 1, 8);
+        fairness_charge(&f, 1, 8, 0);
         fairness_step_end(&f);
         double jain = fairness_jain(&f, &whole_run);
         ck_assert(same(fairness_diff_max(&f), cases[i].diff_max));

@@ -424,6 +424,83 @@ START_TEST(turns_share_a_prefix)
 }
 END_TEST
 
+/* ---- clients ---- */
+
+/* Every loop is one tenant's, whose next request follows the loop's last; each tenant's requests
+ * share a prefix with the next few of its own and with nobody else's. */
+static void check_clients(const char *spec, size_t loops, const size_t *of_tenant, size_t n_tenants,
+                          size_t alike, size_t n_prefixes)
+{
+    struct drawn *d = draw(spec, 1);
+    uint64_t prefix[3][N] = {{0}};
+    size_t sent[3] = {0}, in_loops[3] = {0};
+
+    ck_assert_uint_eq(d->n, N);
+    for (size_t i = 0; i < d->n; i++) {
+        uint32_t t = d->tenant[i];
+
+        ck_assert_uint_lt(t, n_tenants);
+        prefix[t][sent[t]++] = d->stream[i];
+        if (i < loops) {
+            ck_assert_uint_eq(d->after[i], TRACE_NO_PARENT);
+            in_loops[t]++;
+            continue;
+        }
+        ck_assert_uint_eq(d->after[i], i - loops);
+        ck_assert_uint_eq(t, d->tenant[i - loops]);
+        ck_assert_double_eq(d->at_s[i], 2);
+    }
+    for (size_t t = 0; t < n_tenants; t++) {
+        ck_assert_uint_eq(in_loops[t], of_tenant[t]);
+        for (size_t i = 0; i < sent[t]; i++) {
+            size_t now = i / alike, before = i > 0 ? (i - 1) / alike : 0;
+            bool comes_again = n_prefixes > 0 && now >= n_prefixes;
+
+            if (now == before)
+                ck_assert_uint_eq(prefix[t][i], prefix[t][0 + before * alike]);
+            else if (comes_again)
+                ck_assert_uint_eq(prefix[t][i], prefix[t][(now % n_prefixes) * alike]);
+            else
+                ck_assert_uint_ne(prefix[t][i], prefix[t][i - 1]);
+        }
+    }
+    ck_assert_uint_ne(prefix[0][0], prefix[1][0]);
+    mem_free(d);
+}
+
+START_TEST(clients)
+{
+#define CLIENTS "generate:clients,n=" N_TEXT ",prompt=fixed:300,think=fixed:2,prefix_tokens=200,"
+    check_clients(CLIENTS "tenants=3,tenant_skew=0,inflight=4,alike=5", 12, (size_t[]){4, 4, 4}, 3,
+                  5, 0);
+    check_clients(CLIENTS "tenants=3,tenant_skew=1,inflight=22,alike=7,prefix_groups=2", 66,
+                  (size_t[]){36, 18, 12}, 3, 7, 2);
+    check_clients(CLIENTS "tenants=2,tenant_skew=0,inflight=1,alike=1,prefix_groups=1", 2,
+                  (size_t[]){1, 1}, 2, 1, 1);
+#undef CLIENTS
+}
+END_TEST
+
+/* The order in which they come depends on the seed; with more loops than requests all are timed,
+ * and a duration does not make it endless. */
+START_TEST(clients_are_shuffled)
+{
+    struct drawn *a = draw("generate:clients,tenants=40,tenant_skew=0,inflight=30,duration=1e6", 1);
+    struct drawn *b = draw("generate:clients,tenants=40,tenant_skew=0,inflight=30", 2);
+    size_t equal = 0;
+
+    ck_assert_uint_eq(a->n, 1000);
+    ck_assert_uint_eq(b->n, 1000);
+    for (size_t i = 0; i < a->n; i++) {
+        ck_assert_uint_eq(a->after[i], TRACE_NO_PARENT);
+        equal += a->tenant[i] == b->tenant[i];
+    }
+    ck_assert_uint_lt(equal, 100);
+    mem_free(a);
+    mem_free(b);
+}
+END_TEST
+
 /* Near the table in ../shared/traces/README.md, whose characters are four to a token. */
 static const struct {
     const char *agent;
@@ -527,6 +604,9 @@ static const struct {
     {"generate:poisson,rate=0x10", "rate=0x10 is not a number"},
     {"generate:poisson,seed=-1", "seed=-1 is out of range"},
     {"generate:gamma,cv=2,shape=1", "cv and shape say the same"},
+    {"generate:clients,inflight=0", "inflight=0 is out of range"},
+    {"generate:clients,think=x", "generate:clients: think: unknown distribution"},
+    {"generate:poisson,alike=3", "unknown key \"alike\""},
     {"generate:burstgpt,hours=yes", "hours=yes is neither true nor false"},
     {"generate:agent,agent=me", "agent=me is not one of miniswe|magagent|taubench"},
     {"generate:agent,calls=/nowhere.csv", "/nowhere.csv: cannot be opened"},
@@ -659,6 +739,8 @@ int main(void)
     tcase_add_test(t, turns_follow);
     tcase_add_test(t, turns_interleave);
     tcase_add_test(t, turns_share_a_prefix);
+    tcase_add_test(t, clients);
+    tcase_add_test(t, clients_are_shuffled);
     tcase_add_loop_test(t, agent_quantiles, 0, (int)ARRAY_LEN(agents));
     tcase_add_loop_test(t, agent_file, 0, (int)ARRAY_LEN(agents));
     tcase_add_test(t, agent_small_file);

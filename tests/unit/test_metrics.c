@@ -283,6 +283,32 @@ START_TEST(many_tenants)
 }
 END_TEST
 
+/* What the cache held is service, but was not computed. */
+START_TEST(computed_service)
+{
+    struct world w;
+    world_init(&w);
+    struct metrics *m = world_open(&w);
+    uint32_t a = tenant(&w, "a"), b = tenant(&w, "b");
+    metrics_arrival(m, 0, a);
+    metrics_arrival(m, 0, b);
+    metrics_waiting(m, a, 2);
+    metrics_waiting(m, b, 2);
+    metrics_decide_begin(m);
+    metrics_admit(m, 0, a, 100, 90);
+    metrics_admit(m, 0, b, 10, 0);
+    metrics_waiting(m, a, -1);
+    metrics_waiting(m, b, -1);
+    metrics_decide_end(m);
+    metrics_tokens(m, 10 * MS, a, 5);
+    metrics_step_end(m);
+    EXPECT(world_report(&w), "two tenants", {"service_diff_max", 100}, {"extend_diff_max", 10},
+           {"jain_index", 120.0 * 120 / (2 * (110.0 * 110 + 10 * 10))},
+           {"extend_jain_index", 30.0 * 30 / (2 * (20.0 * 20 + 10 * 10))});
+    world_release(&w);
+}
+END_TEST
+
 START_TEST(tenant_rows)
 {
     static const struct slo_class slo = {"c", everyone, 15 * MS, SLO_NO_LIMIT, SLO_NO_LIMIT};
@@ -380,6 +406,7 @@ static Suite *metrics_suite(void)
         a_row_keeps_its_own_class,
         an_empty_run_has_no_values,
         many_tenants,
+        computed_service,
         tenant_rows,
         a_failing_sink_is_heard_at_once,
         a_sink_may_have_no_callbacks,

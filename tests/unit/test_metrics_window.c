@@ -112,9 +112,9 @@ START_TEST(time_weighted_means)
         struct metrics *m = world_open(&w);
         metrics_arrival(m, 0, tenant(&w, "a"));
         metrics_advance(m, 1 * S);
-        metrics_state(m, &(struct metrics_state){.units_used = 40});
-        metrics_step(m, 1 * S, 1 * S, 1, false);
-        metrics_step(m, 1 * S, 2 * S, 2, false);
+        metrics_units(m, 1 * S, 40);
+        metrics_steps(m, 1 * S, 1 * S, 1, 1, 0);
+        metrics_steps(m, 1 * S, 2 * S, 2, 1, 0);
         struct request_row early = {.admitted_at = 0,
                                     .first_token_at = 1 * S,
                                     .done_at = 1500 * MS,
@@ -122,11 +122,11 @@ START_TEST(time_weighted_means)
                                     .status = STATUS_FINISHED};
         metrics_advance(m, 1500 * MS);
         metrics_done(m, &early, 0, NAMES_NONE);
-        metrics_step(m, 2 * S, 1 * S, 4, false); /* two adjacent ones of four sequences */
-        metrics_step(m, 3 * S, 1 * S, 4, true);
+        metrics_steps(m, 2 * S, 1 * S, 4, 1, 0); /* two adjacent ones of four sequences */
+        metrics_steps(m, 3 * S, 1 * S, 4, 1, 1);
         metrics_advance(m, 3 * S);
-        metrics_state(m, &(struct metrics_state){.units_used = 80});
-        metrics_step(m, 3500 * MS, 2500 * MS, 8, false);
+        metrics_units(m, 3 * S, 40);
+        metrics_steps(m, 3500 * MS, 2500 * MS, 8, 1, 0);
         metrics_advance(m, MIN(cases[i].end_at, cases[i].done_at));
         struct request_row late = early;
         late.done_at = cases[i].done_at;
@@ -159,10 +159,10 @@ START_TEST(steps_add_up)
     world_init(&w);
     struct metrics *m = world_open(&w);
     metrics_arrival(m, 0, tenant(&w, "a"));
-    metrics_step(m, 0, 1 * S, 2, false);
-    metrics_step(m, 1 * S, 1 * S, 3, false);
-    metrics_step(m, 5 * S, 1 * S, 3, false);
-    metrics_step(m, 6 * S, 1 * S, 3, false);
+    metrics_steps(m, 0, 1 * S, 2, 1, 0);
+    metrics_steps(m, 1 * S, 1 * S, 3, 1, 0);
+    metrics_steps(m, 5 * S, 1 * S, 3, 1, 0);
+    metrics_steps(m, 6 * S, 1 * S, 3, 1, 0);
     live(&w, &(struct life){0, 0, 1000, 8000, 4, STATUS_FINISHED}, "a", NAMES_NONE);
     EXPECT(world_report(&w), "steps", {"batch_size_mean", 11.0 / 4}, {"idle_fraction", 0.5},
            {"extrapolated_share", 0});

@@ -30,7 +30,8 @@ static const char content[] =
     " (1, 'jain_window_all', 1), (1, 'cost_model_error', 0.031), (1, 'extrapolated_share', 0.5),"
     " (2, 'requests', 4), (2, 'goodput_rps', 3.5), (2, 'slo_attainment', NULL),"
     " (2, 'jain_index', 1), (2, 'jain_window_all', 0),"
-    " (3, 'requests', 5), (3, 'quantiles_exact', 0), (3, 'request_rows_dropped', 2);"
+    " (3, 'requests', 5), (3, 'quantiles_exact', 0), (3, 'request_rows_dropped', 2),"
+    " (3, 'packed_bytes', 100);"
     "INSERT INTO requests (run_id, seq, tenant, slo_class, arrived_ns, status, met_slo) VALUES"
     " (1, 0, 'a', 'chat', 1999999999, 'finished', 1), (1, 1, 'a', 'chat', 2000000000, 'finished',"
     " 1), (1, 2, 'b', 'chat', 3000000000, 'refused', 0), (1, 3, 'b', 'batch', 3000000000,"
@@ -223,6 +224,7 @@ static const char table_of_3[] =
     "  times    datasheet; calibration error unknown\n"
     "  SLO      default: ttft_ms 2000, tpot_ms 100 (nobody set limits; do so with the key slo)\n"
     "  CAUTION  latency of a lossy KV policy: quality not measured\n"
+    "  CAUTION  KV was swapped in fewer bits, which is lossy: quality not measured\n"
     "  note     percentiles from a histogram (error below 0.1 %)\n"
     "  note     2 requests have no row (max_request_rows); all are counted\n"
     "  program  tandem fedc, with changes that were not committed\n";
