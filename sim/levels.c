@@ -198,16 +198,17 @@ static struct level_entry *walk_next(const struct levels *l, const struct sched_
     if (w->q == NULL && w->waiting != REQ_NONE)
         w->q = entry(v, w->waiting);
     struct level_entry *r = w->r, *q = waiting_too ? w->q : NULL;
-    if (q == NULL || (r != NULL && r->stamp < q->stamp)) {
-        *id = w->resident;
-        w->resident = r->next;
-        w->r = NULL;
-        return r;
+    if (q != NULL && (r == NULL || r->stamp >= q->stamp)) {
+        *id = w->waiting;
+        w->waiting = q->next;
+        w->q = NULL;
+        return q;
     }
-    *id = w->waiting;
-    w->waiting = q->next;
-    w->q = NULL;
-    return q;
+    CHECK(r != NULL, "levels: somebody is left", "level %u of %u", w->level, l->n);
+    *id = w->resident;
+    w->resident = r->next;
+    w->r = NULL;
+    return r;
 }
 
 static void put(struct level_entry *e, uint32_t tokens, struct room *room)
