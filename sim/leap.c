@@ -81,6 +81,13 @@ static ns_t limit_of(const struct replica *r)
 
 /* ---- an epoch ---- */
 
+/* Steps until the request begins a block. */
+static uint32_t steps_to_a_block(const struct replica *r, req_id id)
+{
+    uint32_t size = r->limits.block_size;
+    return (size - sim_req(r->sim, id)->info.computed % size) % size;
+}
+
 /* Members by the step (modulo block_size) in which they begin a block; in order of the batch. */
 static void sort_members(struct replica *r)
 {
@@ -91,28 +98,23 @@ static void sort_members(struct replica *r)
     l->member = mem_reserve(l->member, &l->member_cap, f->batch.n, sizeof(*l->member));
     memset(l->bucket, 0, (size + 1u) * sizeof(*l->bucket));
     for (uint32_t i = 0; i < f->batch.n; i++)
-        l->bucket[(size - sim_req(r->sim, f->seq[i].id)->info.computed % size) % size + 1]++;
+        l->bucket[steps_to_a_block(r, f->seq[i].id) + 1]++;
     for (uint32_t k = 0; k < size; k++)
         l->bucket[k + 1] += l->bucket[k];
-    for (uint32_t i = 0; i < f->batch.n; i++) {
-        req_id id = f->seq[i].id;
-        l->member[l->bucket[(size - sim_req(r->sim, id)->info.computed % size) % size]++] = id;
-    }
+    for (uint32_t i = 0; i < f->batch.n; i++)
+        l->member[l->bucket[steps_to_a_block(r, f->seq[i].id)]++] = f->seq[i].id;
     memmove(l->bucket + 1, l->bucket, size * sizeof(*l->bucket));
     l->bucket[0] = 0;
 }
 
-/* How many members each tenant has: what a step adds to its service. */
+/* Members whose tenants' service a step adds to; neighbours of one tenant are counted together. */
 static void count_tenant(struct leap *l, uint32_t tenant)
 {
-    uint32_t i = 0;
-    while (i < l->n_tenants && l->tenant[i].id != tenant)
-        i++;
-    if (i == l->n_tenants) {
-        l->tenant = mem_reserve(l->tenant, &l->tenant_cap, i + 1u, sizeof(*l->tenant));
+    if (l->n_tenants == 0 || l->tenant[l->n_tenants - 1].id != tenant) {
+        l->tenant = mem_reserve(l->tenant, &l->tenant_cap, l->n_tenants + 1u, sizeof(*l->tenant));
         l->tenant[l->n_tenants++] = (struct leap_tenant){.id = tenant};
     }
-    l->tenant[i].members++;
+    l->tenant[l->n_tenants - 1].members++;
 }
 
 /* Steps until a member would finish, or may compute no more. 0: they are not in step. */
