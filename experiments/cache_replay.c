@@ -5,21 +5,34 @@
 struct cache_sim {
     struct arena arena; /* the policy's */
     struct ptree *tree;
-    uint64_t capacity; /* blocks */
-    bool flat;
+    struct cache_setup setup;
+    struct prefix_future future;
+    uint64_t now; /* the position (block_future.h) of the block used last */
     struct cache_counts counts;
     struct key_run *part; /* owned; of the current request */
     size_t part_cap;
 };
 
+static uint64_t next_use(void *self, uint64_t block_hash)
+{
+    const struct cache_sim *c = self;
+    return block_future_next(c->setup.future, block_hash, c->now);
+}
+
 struct cache_sim *cache_sim_open(const struct prefix_ops *ops, const struct params *params,
-                                 uint64_t capacity, bool flat, struct err *e)
+                                 const struct cache_setup *setup, struct err *e)
 {
     struct cache_sim *c = mem_alloc(sizeof(*c));
-    c->capacity = capacity;
-    c->flat = flat;
+    c->setup = *setup;
+    c->future = (struct prefix_future){.self = c, .next_use = next_use};
     arena_init(&c->arena);
-    void *policy = ops->open(&c->arena, params, e);
+    CHECK(setup->future != NULL || !ops->needs_future, "cache replay: the future is known", "%s",
+          ops->name);
+    struct prefix_env env = {.capacity_blocks = setup->capacity,
+                             .block_tokens = setup->block_tokens,
+                             .pair_cost = setup->pair_cost,
+                             .future = setup->future != NULL ? &c->future : NULL};
+    void *policy = ops->open(&c->arena, params, &env, e);
     if (policy == NULL) {
         arena_release(&c->arena);
         mem_free(c);
@@ -48,7 +61,8 @@ struct cache_counts cache_sim_counts(const struct cache_sim *c)
 static uint32_t make_room(struct cache_sim *c, uint32_t want)
 {
     for (;;) {
-        uint64_t room = c->capacity - ptree_pinned_blocks(c->tree) - ptree_cached_blocks(c->tree),
+        uint64_t room = c->setup.capacity - ptree_pinned_blocks(c->tree) -
+                        ptree_cached_blocks(c->tree),
                  last;
         if (room >= want)
             return want;
@@ -67,6 +81,7 @@ static void count(struct cache_sim *c, uint32_t blocks, uint32_t tokens)
 static void access_path(struct cache_sim *c, const struct prompt_blocks *b)
 {
     const struct content *k = &b->content;
+    c->now += k->n_blocks;
     struct ptree_pin pin = ptree_pin(c->tree, k->run, k->n_runs, k->n_blocks, true);
     count(c, pin.n_blocks, prompt_blocks_tokens(b, pin.n_blocks));
     uint32_t room = make_room(c, k->n_blocks - pin.n_blocks), added, revived;
@@ -85,6 +100,7 @@ static void access_blocks(struct cache_sim *c, const struct prompt_blocks *b)
     for (uint32_t i = 0; i < b->content.n_runs; i++) {
         struct key_run run = b->content.run[i];
         for (uint32_t k = 0; k < run.n; k++, at++) {
+            c->now++;
             struct key_run one = {.stream = run.stream, .start = run.start + k, .n = 1};
             struct ptree_pin pin = ptree_pin(c->tree, &one, 1, 1, true);
             if (pin.n_blocks > 0)
@@ -112,7 +128,7 @@ bool cache_replay(struct trace_source *src, const char *path, struct cache_sim *
         for (size_t i = 0; i < n; i++) {
             cache[i]->counts.blocks += blocks.content.n_blocks;
             cache[i]->counts.tokens += rec.prompt_tokens;
-            (cache[i]->flat ? access_blocks : access_path)(cache[i], &blocks);
+            (cache[i]->setup.flat ? access_blocks : access_path)(cache[i], &blocks);
         }
     }
     prompt_blocks_release(&blocks);

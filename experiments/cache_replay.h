@@ -10,10 +10,18 @@
 #ifndef EXPERIMENTS_CACHE_REPLAY_H
 #define EXPERIMENTS_CACHE_REPLAY_H
 
-#include "experiments/prompt_blocks.h"
+#include "experiments/block_future.h"
 #include "sim/prefix.h"
 
 #define CACHE_UNLIMITED UINT64_MAX
+
+struct cache_setup {
+    uint64_t capacity; /* blocks */
+    bool flat;
+    uint32_t block_tokens;
+    double pair_cost;                  /* prefix.h */
+    const struct block_future *future; /* NULL: no policy that needs one is opened */
+};
 
 struct cache_counts {
     uint64_t blocks, hit_blocks;
@@ -22,9 +30,9 @@ struct cache_counts {
 
 struct cache_sim;
 
-/* NULL and err on failure. `capacity` in blocks. */
+/* NULL and err on failure. */
 struct cache_sim *cache_sim_open(const struct prefix_ops *ops, const struct params *params,
-                                 uint64_t capacity, bool flat, struct err *e) NODISCARD;
+                                 const struct cache_setup *setup, struct err *e) NODISCARD;
 void cache_sim_close(struct cache_sim *c);
 struct cache_counts cache_sim_counts(const struct cache_sim *c);
 

@@ -8,9 +8,11 @@
  */
 #include "sim/prefix.h"
 
-static void *lru_open(struct arena *a, const struct params *p, struct err *e)
+static void *lru_open(struct arena *a, const struct params *p, const struct prefix_env *env,
+                      struct err *e)
 {
     (void)p;
+    (void)env;
     (void)e;
     return arena_alloc(a, 1); /* stateless; NULL would mean failure */
 }

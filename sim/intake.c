@@ -56,6 +56,19 @@ static void seqmap_drop(struct sim *s, uint64_t seq)
 
 /* ---- reading the trace ---- */
 
+/* Tenants that share nothing have streams of their own, whatever is in them. */
+static const struct segment *segments_of(struct sim *s, const struct trace_rec *rec)
+{
+    if (!s->cfg->isolate_tenants || rec->n_segments == 0)
+        return rec->segment;
+    s->segment = mem_reserve(s->segment, &s->segment_cap, rec->n_segments, sizeof(*s->segment));
+    for (uint32_t i = 0; i < rec->n_segments; i++) {
+        s->segment[i] = rec->segment[i];
+        s->segment[i].stream = hash_mix(rec->segment[i].stream, rec->tenant);
+    }
+    return s->segment;
+}
+
 static req_id request_new(struct sim *s, const struct trace_rec *rec)
 {
     req_id id = slots_take(&s->requests);
@@ -94,7 +107,7 @@ static req_id request_new(struct sim *s, const struct trace_rec *rec)
     if (rec->session != NULL)
         memcpy(q->session, rec->session, strnlen(rec->session, TRACE_SESSION_MAX));
     content_build(&q->content, rec->seq, rec->prompt_tokens, s->cfg->replica[0].limits.block_size,
-                  rec->segment, rec->n_segments, rec->continues);
+                  segments_of(s, rec), rec->n_segments, rec->continues);
     if (s->cfg->trace.traits.has_after)
         seqmap_put(s, rec->seq, id);
     return id;

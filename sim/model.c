@@ -43,6 +43,15 @@ uint64_t model_active_params(const struct model_desc *m)
     return params_with(m, m->experts_per_token);
 }
 
+double model_pair_cost(const struct model_desc *m)
+{
+    /* A pair: a product and a sum for each element of a head, for q k and again for p v. A token:
+     * the same for each weight. */
+    double pair = 4.0 * m->layers * m->heads * m->head_dim;
+
+    return pair / (2.0 * (double)model_active_params(m));
+}
+
 uint64_t model_kv_bytes_per_token(const struct model_desc *m, uint32_t tp)
 {
     CHECK(tp > 0, "tensor parallel size", "tp = %u, must be >= 1", tp);

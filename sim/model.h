@@ -45,6 +45,8 @@ struct gpu_desc {
 
 uint64_t model_params(const struct model_desc *m);        /* weights, embeddings included */
 uint64_t model_active_params(const struct model_desc *m); /* that a token passes through */
+/* Work of a (token, earlier token) pair in attention over that of a token in all else. */
+double model_pair_cost(const struct model_desc *m);
 /* Bytes of K and V of one token over all layers on one GPU of `tp`. */
 uint64_t model_kv_bytes_per_token(const struct model_desc *m, uint32_t tp);
 

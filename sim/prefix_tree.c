@@ -6,7 +6,8 @@
  *   - All children of all nodes are in one open-addressing table, keyed by (parent, first block).
  *     Because of P3, a lookup finds the only child that can match.
  *   - Candidates for eviction are in a heap, entered when they become candidates. A candidate that
- *     shrinks keeps its priority, so evicting n blocks at once or one by one is the same.
+ *     shrinks keeps its priority, so evicting n blocks at once or one by one is the same; that of a
+ *     `per_block` policy is asked for its priority again, and shrinks block by block.
  *   - `use` counts the operations that touch; all nodes of a path get one and the same count. */
 #include "sim/prefix_tree.h"
 
@@ -14,6 +15,7 @@
 #include <string.h>
 
 #include "sim/hash.h"
+#include "sim/prefix_edge.h"
 #include "sim/prefix_heap.h"
 
 #define INV_CHAIN "P1 (references have an ancestor chain with references)"
@@ -22,14 +24,13 @@
 #define INV_BLOCKS "P4 (pinned + cached = blocks in the tree)"
 
 struct node {
-    struct key_run *run; /* owned; the edge's blocks, n_blocks in all */
-    size_t n_runs, run_cap;
+    struct edge edge;
     uint64_t number; /* 0: a free slot */
     uint64_t created_use, last_use;
     uint32_t parent, n_children;
     uint32_t refs; /* paths through or to this node */
     uint32_t hits;
-    uint32_t n_blocks, depth_blocks;
+    uint32_t depth_blocks; /* from the root to its end */
 };
 
 struct child_slot {
@@ -54,117 +55,6 @@ static struct node *at(const struct ptree *t, uint32_t id)
     return slots_at(&t->nodes, id);
 }
 
-static struct prefix_node_view view(const struct ptree *t, uint32_t id)
-{
-    const struct node *n = at(t, id);
-    return (struct prefix_node_view){.id = id,
-                                     .number = n->number,
-                                     .n_blocks = n->n_blocks,
-                                     .depth_blocks = n->depth_blocks,
-                                     .created_use = n->created_use,
-                                     .last_use = n->last_use,
-                                     .hits = n->hits};
-}
-
-/* ---- the blocks of a caller's runs, from the front ---- */
-
-struct cursor {
-    const struct key_run *run; /* the current one */
-    size_t left;               /* runs, this one included; 0: at the end */
-    uint32_t skip;             /* blocks of it that are behind */
-};
-
-static void cursor_skip(struct cursor *c, uint32_t blocks)
-{
-    while (blocks > 0) {
-        uint32_t step = MIN(blocks, c->run->n - c->skip);
-        blocks -= step;
-        c->skip += step;
-        if (c->skip == c->run->n) {
-            c->run++;
-            c->left--;
-            c->skip = 0;
-        }
-    }
-}
-
-/* How many leading blocks of a node's edge the cursor's next blocks equal, up to `limit`. */
-static uint32_t edge_match(const struct node *n, struct cursor c, uint32_t limit)
-{
-    struct cursor edge = {.run = n->run, .left = n->n_runs};
-    uint32_t same = 0;
-    while (same < limit && edge.left > 0 && c.left > 0) {
-        if (edge.run->stream != c.run->stream ||
-            edge.run->start + edge.skip != c.run->start + c.skip)
-            break;
-        uint32_t step = MIN(MIN(edge.run->n - edge.skip, c.run->n - c.skip), limit - same);
-        same += step;
-        cursor_skip(&edge, step);
-        cursor_skip(&c, step);
-    }
-    return same;
-}
-
-/* ---- the blocks of a node ---- */
-
-/* Appends at most `limit` of the cursor's blocks, joining runs that go on. Returns how many. */
-static uint32_t edge_append(struct node *n, struct cursor c, uint32_t limit)
-{
-    uint32_t added = 0;
-    while (added < limit && c.left > 0) {
-        struct key_run r = {.stream = c.run->stream,
-                            .start = c.run->start + c.skip,
-                            .n = MIN(c.run->n - c.skip, limit - added)};
-        struct key_run *last = n->n_runs > 0 ? &n->run[n->n_runs - 1] : NULL;
-        if (last != NULL && last->stream == r.stream && last->start + last->n == r.start) {
-            last->n += r.n;
-        } else {
-            n->run = mem_reserve(n->run, &n->run_cap, n->n_runs + 1, sizeof(*n->run));
-            n->run[n->n_runs++] = r;
-        }
-        added += r.n;
-        cursor_skip(&c, r.n);
-    }
-    n->n_blocks += added;
-    n->depth_blocks += added;
-    return added;
-}
-
-/* Takes the first `blocks` (not all) away; the depth of the end stays. */
-static void edge_drop_front(struct node *n, uint32_t blocks)
-{
-    struct cursor c = {.run = n->run, .left = n->n_runs};
-    cursor_skip(&c, blocks);
-    memmove(n->run, c.run, c.left * sizeof(*n->run));
-    n->n_runs = c.left;
-    n->run[0].start += c.skip;
-    n->run[0].n -= c.skip;
-    n->n_blocks -= blocks;
-}
-
-static void edge_drop_back(struct node *n, uint32_t blocks)
-{
-    n->n_blocks -= blocks;
-    n->depth_blocks -= blocks;
-    while (blocks > 0) {
-        struct key_run *last = &n->run[n->n_runs - 1];
-        uint32_t step = MIN(blocks, last->n);
-        last->n -= step;
-        blocks -= step;
-        if (last->n == 0)
-            n->n_runs--;
-    }
-}
-
-/* Hash of the block that is `from_end` blocks (>= 1) before the end of the edge. */
-static uint64_t edge_hash(const struct node *n, uint32_t from_end)
-{
-    const struct key_run *r = &n->run[n->n_runs - 1];
-    for (; from_end > r->n; r--)
-        from_end -= r->n;
-    return content_block_hash(r, r->n - from_end);
-}
-
 /* ---- the table of children ---- */
 
 static uint32_t child_hash(uint32_t parent, uint64_t stream, uint32_t start)
@@ -172,7 +62,7 @@ static uint32_t child_hash(uint32_t parent, uint64_t stream, uint32_t start)
     return (uint32_t)hash_mix(stream, (uint64_t)parent << 32 | start);
 }
 
-static uint32_t child_find(const struct ptree *t, uint32_t parent, const struct cursor *c)
+static uint32_t child_find(const struct ptree *t, uint32_t parent, const struct edge_cursor *c)
 {
     uint64_t stream = c->run->stream;
     uint32_t start = c->run->start + c->skip;
@@ -180,8 +70,8 @@ static uint32_t child_find(const struct ptree *t, uint32_t parent, const struct 
     size_t mask = t->child_len - 1;
     for (size_t i = hash & mask; t->child[i].id != 0; i = (i + 1) & mask) {
         const struct node *n = at(t, t->child[i].id);
-        if (t->child[i].hash == hash && n->parent == parent && n->run[0].stream == stream &&
-            n->run[0].start == start)
+        if (t->child[i].hash == hash && n->parent == parent && n->edge.run[0].stream == stream &&
+            n->edge.run[0].start == start)
             return t->child[i].id;
     }
     return PTREE_ROOT;
@@ -212,7 +102,7 @@ static void child_table_grow(struct ptree *t)
 static uint32_t node_hash(const struct ptree *t, uint32_t id)
 {
     const struct node *n = at(t, id);
-    return child_hash(n->parent, n->run[0].stream, n->run[0].start);
+    return child_hash(n->parent, n->edge.run[0].stream, n->edge.run[0].start);
 }
 
 /* The node has its parent and its first block. */
@@ -254,7 +144,7 @@ static uint32_t node_take(struct ptree *t)
 }
 
 /* A new child of `parent`, used now, with the cursor's blocks and the caller's reference. */
-static uint32_t node_new(struct ptree *t, uint32_t parent, struct cursor c, uint32_t *added)
+static uint32_t node_new(struct ptree *t, uint32_t parent, struct edge_cursor c, uint32_t *added)
 {
     uint32_t id = node_take(t);
     struct node *n = at(t, id);
@@ -265,10 +155,11 @@ static uint32_t node_new(struct ptree *t, uint32_t parent, struct cursor c, uint
                        .refs = 1,
                        .depth_blocks = at(t, parent)->depth_blocks};
     at(t, parent)->n_children++;
-    *added = edge_append(n, c, UINT32_MAX);
+    *added = edge_append(&n->edge, c, UINT32_MAX);
+    n->depth_blocks += *added;
     child_add(t, id);
     if (t->ops->on_insert != NULL) {
-        struct prefix_node_view v = view(t, id);
+        struct prefix_node_view v = prefix_node(t, id);
         t->ops->on_insert(t->policy, &v, slots_at(&t->states, id));
     }
     return id;
@@ -287,15 +178,19 @@ static uint32_t node_split(struct ptree *t, uint32_t id, uint32_t blocks)
                        .n_children = 1,
                        .refs = n->refs,
                        .hits = n->hits,
-                       .depth_blocks = n->depth_blocks - n->n_blocks};
-    edge_append(h, (struct cursor){.run = n->run, .left = n->n_runs}, blocks);
+                       .depth_blocks = n->depth_blocks - n->edge.n_blocks + blocks};
+    edge_append(&h->edge, edge_start(&n->edge), blocks);
     child_remove(t, id);
-    edge_drop_front(n, blocks);
+    edge_drop_front(&n->edge, blocks);
     n->parent = head;
     child_add(t, head);
     child_add(t, id);
     if (t->states.elem_bytes > 0)
         memcpy(slots_at(&t->states, head), slots_at(&t->states, id), t->states.elem_bytes);
+    if (t->ops->on_split != NULL) {
+        struct prefix_node_view v = prefix_node(t, head);
+        t->ops->on_split(t->policy, &v, id);
+    }
     return head;
 }
 
@@ -306,7 +201,7 @@ static void node_delete(struct ptree *t, uint32_t id)
         prefix_heap_remove(&t->candidates, id);
     child_remove(t, id);
     at(t, n->parent)->n_children--;
-    mem_free(n->run);
+    mem_free(n->edge.run);
     *n = (struct node){0};
     slots_give(&t->nodes, id);
     t->n_nodes--;
@@ -318,8 +213,11 @@ static void offer(struct ptree *t, uint32_t id)
     const struct node *n = at(t, id);
     if (id == PTREE_ROOT || n->refs > 0 || n->n_children > 0)
         return;
-    struct prefix_node_view v = view(t, id);
-    double priority = t->ops->priority(t->policy, &v, slots_at(&t->states, id));
+    double priority = 0;
+    if (t->ops->priority != NULL) {
+        struct prefix_node_view v = prefix_node(t, id);
+        priority = t->ops->priority(t->policy, &v, slots_at(&t->states, id));
+    }
     prefix_heap_put(&t->candidates, id, priority, n->number);
 }
 
@@ -328,13 +226,15 @@ static void remove_tail(struct ptree *t, uint32_t id, uint32_t blocks)
 {
     struct node *n = at(t, id);
     if (t->ops->on_evict != NULL) {
-        struct prefix_node_view v = view(t, id);
+        struct prefix_node_view v = prefix_node(t, id);
         t->ops->on_evict(t->policy, &v, slots_at(&t->states, id), blocks);
     }
-    if (blocks == n->n_blocks)
+    if (blocks == n->edge.n_blocks) {
         node_delete(t, id);
-    else
-        edge_drop_back(n, blocks);
+        return;
+    }
+    edge_drop_back(&n->edge, blocks);
+    n->depth_blocks -= blocks;
 }
 
 /* One reference more on a child of a pinned node. Returns the blocks that were cached until now. */
@@ -345,9 +245,9 @@ static uint32_t refer(struct ptree *t, uint32_t id)
         return 0;
     if (n->n_children == 0)
         prefix_heap_remove(&t->candidates, id);
-    t->cached -= n->n_blocks;
-    t->pinned += n->n_blocks;
-    return n->n_blocks;
+    t->cached -= n->edge.n_blocks;
+    t->pinned += n->edge.n_blocks;
+    return n->edge.n_blocks;
 }
 
 /* One reference less from `id` to the root. Returns the blocks that are cached from now on. Only
@@ -361,7 +261,7 @@ static uint32_t unrefer(struct ptree *t, uint32_t end, bool touch)
         if (touch)
             n->last_use = t->use;
         if (--n->refs == 0)
-            cached += n->n_blocks;
+            cached += n->edge.n_blocks;
     }
     t->pinned -= cached;
     t->cached += cached;
@@ -371,16 +271,16 @@ static uint32_t unrefer(struct ptree *t, uint32_t end, bool touch)
 
 /* The child of `parent` that starts with the cursor's next blocks, cut to the blocks that agree
  * and to `limit`; the cursor moves past them. PTREE_ROOT if there is none. */
-static uint32_t step_down(struct ptree *t, uint32_t parent, struct cursor *c, uint32_t limit)
+static uint32_t step_down(struct ptree *t, uint32_t parent, struct edge_cursor *c, uint32_t limit)
 {
     if (limit == 0 || c->left == 0 || at(t, parent)->n_children == 0)
         return PTREE_ROOT;
     uint32_t child = child_find(t, parent, c);
     if (child == PTREE_ROOT)
         return PTREE_ROOT;
-    uint32_t same = edge_match(at(t, child), *c, limit);
-    cursor_skip(c, same);
-    return same < at(t, child)->n_blocks ? node_split(t, child, same) : child;
+    uint32_t same = edge_match(&at(t, child)->edge, *c, limit);
+    edge_cursor_skip(c, same);
+    return same < at(t, child)->edge.n_blocks ? node_split(t, child, same) : child;
 }
 
 /* ---- the interface ---- */
@@ -405,29 +305,31 @@ struct ptree *ptree_open(const struct prefix_ops *ops, void *policy)
 void ptree_close(struct ptree *t)
 {
     for (uint32_t id = 0; id < t->nodes.high; id++)
-        mem_free(at(t, id)->run);
+        mem_free(at(t, id)->edge.run);
     slots_release(&t->nodes);
     slots_release(&t->states);
     mem_free(t->child);
     prefix_heap_release(&t->candidates);
+    if (t->ops->close != NULL)
+        t->ops->close(t->policy);
     mem_free(t);
 }
 
 struct ptree_hit ptree_find(const struct ptree *t, const struct key_run *run, size_t n_runs,
                             uint32_t max_blocks)
 {
-    struct cursor c = {.run = run, .left = n_runs};
+    struct edge_cursor c = {.run = run, .left = n_runs};
     struct ptree_hit hit = {.node = PTREE_ROOT};
     while (hit.n_blocks < max_blocks && c.left > 0) {
         uint32_t id = child_find(t, hit.node, &c);
         if (id == PTREE_ROOT)
             break;
-        uint32_t same = edge_match(at(t, id), c, max_blocks - hit.n_blocks);
+        uint32_t same = edge_match(&at(t, id)->edge, c, max_blocks - hit.n_blocks);
         hit.node = id;
         hit.n_blocks += same;
-        if (same < at(t, id)->n_blocks)
+        if (same < at(t, id)->edge.n_blocks)
             break;
-        cursor_skip(&c, same);
+        edge_cursor_skip(&c, same);
     }
     return hit;
 }
@@ -450,7 +352,7 @@ static void access_node(struct ptree *t, uint32_t id)
     n->last_use = t->use;
     n->hits++;
     if (t->ops->on_access != NULL) {
-        struct prefix_node_view v = view(t, id);
+        struct prefix_node_view v = prefix_node(t, id);
         t->ops->on_access(t->policy, &v, slots_at(&t->states, id));
     }
 }
@@ -458,7 +360,7 @@ static void access_node(struct ptree *t, uint32_t id)
 struct ptree_pin ptree_pin(struct ptree *t, const struct key_run *run, size_t n_runs,
                            uint32_t max_blocks, bool touch)
 {
-    struct cursor c = {.run = run, .left = n_runs};
+    struct edge_cursor c = {.run = run, .left = n_runs};
     struct ptree_pin pin = {.node = PTREE_ROOT};
     uint32_t id;
     if (touch)
@@ -466,7 +368,7 @@ struct ptree_pin ptree_pin(struct ptree *t, const struct key_run *run, size_t n_
     while ((id = step_down(t, pin.node, &c, max_blocks - pin.n_blocks)) != PTREE_ROOT) {
         struct node *n = at(t, id);
         pin.node = id;
-        pin.n_blocks += n->n_blocks;
+        pin.n_blocks += n->edge.n_blocks;
         pin.n_revived += refer(t, id);
         if (touch)
             access_node(t, id);
@@ -492,7 +394,7 @@ static bool grows_in_place(const struct ptree *t, uint32_t id)
 uint32_t ptree_extend(struct ptree *t, uint32_t node, const struct key_run *run, size_t n_runs,
                       uint32_t *added, uint32_t *revived)
 {
-    struct cursor c = {.run = run, .left = n_runs};
+    struct edge_cursor c = {.run = run, .left = n_runs};
     uint32_t id;
     *added = *revived = 0;
     t->use++;
@@ -504,8 +406,14 @@ uint32_t ptree_extend(struct ptree *t, uint32_t node, const struct key_run *run,
     if (c.left == 0)
         return node;
     if (grows_in_place(t, node)) {
-        *added = edge_append(at(t, node), c, UINT32_MAX);
-        at(t, node)->last_use = t->use;
+        struct node *n = at(t, node);
+        *added = edge_append(&n->edge, c, UINT32_MAX);
+        n->depth_blocks += *added;
+        n->last_use = t->use;
+        if (t->ops->on_grow != NULL) {
+            struct prefix_node_view v = prefix_node(t, node);
+            t->ops->on_grow(t->policy, &v, slots_at(&t->states, node), *added);
+        }
     } else {
         node = node_new(t, node, c, added);
     }
@@ -528,8 +436,8 @@ uint32_t ptree_unpin_drop(struct ptree *t, uint32_t node, uint32_t n_blocks, uin
         const struct node *n = at(t, node);
         if (n->refs != 1 || n->n_children > 0)
             break;
-        uint32_t parent = n->parent, blocks = MIN(n_blocks - *removed, n->n_blocks);
-        bool all = blocks == n->n_blocks;
+        uint32_t parent = n->parent, blocks = MIN(n_blocks - *removed, n->edge.n_blocks);
+        bool all = blocks == n->edge.n_blocks;
         remove_tail(t, node, blocks);
         *removed += blocks;
         if (!all)
@@ -542,20 +450,27 @@ uint32_t ptree_unpin_drop(struct ptree *t, uint32_t node, uint32_t n_blocks, uin
 
 uint32_t ptree_victim(const struct ptree *t)
 {
-    return t->candidates.n == 0 ? PTREE_ROOT : prefix_heap_first(&t->candidates);
+    if (t->candidates.n == 0)
+        return PTREE_ROOT;
+    if (t->ops->victim == NULL)
+        return prefix_heap_first(&t->candidates);
+    uint32_t id = t->ops->victim(t->policy, t);
+    CHECK(prefix_heap_has(&t->candidates, id), INV_CANDIDATES, "%s.victim: node %u is no candidate",
+          t->ops->name, id);
+    return id;
 }
 
 void ptree_path(const struct ptree *t, uint32_t node, struct key_run **out, size_t *n, size_t *cap)
 {
     size_t n_runs = 0;
     for (uint32_t id = node; id != PTREE_ROOT; id = at(t, id)->parent)
-        n_runs += at(t, id)->n_runs;
+        n_runs += at(t, id)->edge.n_runs;
     *out = mem_reserve(*out, cap, *n + n_runs, sizeof(**out));
     *n += n_runs;
     struct key_run *end = *out + *n;
     for (uint32_t id = node; id != PTREE_ROOT; id = at(t, id)->parent) {
-        end -= at(t, id)->n_runs;
-        memcpy(end, at(t, id)->run, at(t, id)->n_runs * sizeof(*end));
+        end -= at(t, id)->edge.n_runs;
+        memcpy(end, at(t, id)->edge.run, at(t, id)->edge.n_runs * sizeof(*end));
     }
 }
 
@@ -564,12 +479,16 @@ uint32_t ptree_evict(struct ptree *t, uint32_t want, uint64_t *last)
     uint32_t id = ptree_victim(t);
     if (want == 0 || id == PTREE_ROOT)
         return 0;
-    uint32_t parent = at(t, id)->parent, blocks = MIN(want, at(t, id)->n_blocks);
-    bool all = blocks == at(t, id)->n_blocks;
-    *last = edge_hash(at(t, id), blocks);
+    uint32_t parent = at(t, id)->parent, n = at(t, id)->edge.n_blocks;
+    uint32_t blocks = MIN(t->ops->per_block ? 1 : want, n);
+    *last = edge_hash(&at(t, id)->edge, blocks);
     remove_tail(t, id, blocks);
-    if (all)
+    if (blocks == n) {
         offer(t, parent);
+    } else if (t->ops->per_block) {
+        prefix_heap_remove(&t->candidates, id);
+        offer(t, id);
+    }
     t->cached -= blocks;
     return blocks;
 }
@@ -587,6 +506,51 @@ uint64_t ptree_pinned_blocks(const struct ptree *t)
 uint32_t ptree_nodes(const struct ptree *t)
 {
     return t->n_nodes;
+}
+
+/* ---- what a policy may ask (prefix.h) ---- */
+
+struct prefix_node_view prefix_node(const struct ptree *t, uint32_t id)
+{
+    const struct node *n = at(t, id);
+    return (struct prefix_node_view){.tree = t,
+                                     .id = id,
+                                     .number = n->number,
+                                     .n_blocks = n->edge.n_blocks,
+                                     .depth_blocks = n->depth_blocks,
+                                     .created_use = n->created_use,
+                                     .last_use = n->last_use,
+                                     .hits = n->hits};
+}
+
+void *prefix_state(const struct ptree *t, uint32_t id)
+{
+    return slots_at(&t->states, id);
+}
+
+bool prefix_evictable(const struct ptree *t, uint32_t id)
+{
+    return prefix_heap_has(&t->candidates, id);
+}
+
+uint32_t prefix_candidates(const struct ptree *t)
+{
+    return (uint32_t)t->candidates.n;
+}
+
+uint32_t prefix_candidate(const struct ptree *t, uint32_t i)
+{
+    return t->candidates.v[i].id;
+}
+
+uint64_t prefix_now(const struct ptree *t)
+{
+    return t->use;
+}
+
+uint64_t prefix_block_hash(const struct ptree *t, uint32_t id, uint32_t from_end)
+{
+    return edge_hash(&at(t, id)->edge, from_end);
 }
 
 /* ---- audit ---- */
@@ -609,15 +573,15 @@ static void audit_node(const struct ptree *t, uint32_t id, struct tally below)
     CHECK(prefix_heap_has(&t->candidates, id) == candidate, INV_CANDIDATES,
           "node %u: %u references, %u children, candidate %d", id, n->refs, n->n_children,
           prefix_heap_has(&t->candidates, id));
-    struct cursor first = {.run = n->run, .left = n->n_runs};
+    struct edge_cursor first = edge_start(&n->edge);
     uint32_t found = child_find(t, n->parent, &first);
     CHECK(found == id, INV_CHILDREN, "node %u: node %u has its first block", id, found);
     uint64_t blocks = 0;
-    for (size_t i = 0; i < n->n_runs; i++)
-        blocks += n->run[i].n;
-    CHECK(n->n_blocks > 0 && blocks == n->n_blocks, INV_BLOCKS,
-          "node %u: %u blocks, its runs %" PRIu64, id, n->n_blocks, blocks);
-    uint64_t depth = (uint64_t)at(t, n->parent)->depth_blocks + n->n_blocks;
+    for (size_t i = 0; i < n->edge.n_runs; i++)
+        blocks += n->edge.run[i].n;
+    CHECK(n->edge.n_blocks > 0 && blocks == n->edge.n_blocks, INV_BLOCKS,
+          "node %u: %u blocks, its runs %" PRIu64, id, n->edge.n_blocks, blocks);
+    uint64_t depth = (uint64_t)at(t, n->parent)->depth_blocks + n->edge.n_blocks;
     CHECK(n->depth_blocks == depth, INV_BLOCKS, "node %u: depth %u, parent's and own %" PRIu64, id,
           n->depth_blocks, depth);
 }
@@ -635,7 +599,7 @@ void ptree_audit(const struct ptree *t)
               n->parent);
         n_nodes++;
         n_candidates += n->refs == 0 && n->n_children == 0;
-        *(n->refs > 0 ? &pinned : &cached) += n->n_blocks;
+        *(n->refs > 0 ? &pinned : &cached) += n->edge.n_blocks;
         below[n->parent].children++;
         below[n->parent].refs += n->refs;
     }

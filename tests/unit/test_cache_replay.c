@@ -80,7 +80,8 @@ static void replay(struct trace_source *src, uint64_t capacity, bool flat, struc
     struct params params;
     struct err e = {0};
     params_init(&params);
-    struct cache_sim *sim = cache_sim_open(prefix_find("lru"), &params, capacity, flat, &e);
+    struct cache_setup setup = {.capacity = capacity, .flat = flat, .block_tokens = BLOCK};
+    struct cache_sim *sim = cache_sim_open(prefix_find("lru"), &params, &setup, &e);
     ck_assert_ptr_nonnull(sim);
     ck_assert_msg(cache_replay(src, "test", &sim, 1, &e), "%s", e.text);
     *out = cache_sim_counts(sim);

@@ -1,0 +1,55 @@
+-- query.sql: rates.csv as tables by trace (Markdown) and as curves (conversation.dat,
+-- synthetic.dat), and what the policies do in a run.
+.mode csv
+.import rates.csv rate
+.headers off
+.mode list
+CREATE TEMP TABLE policy(id INTEGER PRIMARY KEY, name);
+INSERT INTO policy(name) VALUES ('lru'), ('lfu'), ('fifo'), ('sieve'), ('s3fifo'), ('gdsf'), ('pgdsf'),
+    ('marconi'), ('belady');
+
+SELECT '| ' || trace || ', tokens hit, % | ' || group_concat(share || ' %', ' | ') || ' |' || char(10) || '|---'
+       || group_concat('|---', '') || '|'
+FROM (SELECT DISTINCT trace, CAST(share AS INTEGER) AS share FROM rate WHERE trace LIKE '%conv%' ORDER BY 2)
+GROUP BY trace;
+SELECT '| ' || policy || ' | ' || group_concat(printf('%.1f', hit_rate), ' | ') || ' |'
+FROM (SELECT p.id, r.* FROM rate AS r JOIN policy AS p ON p.name = r.policy WHERE trace LIKE '%conv%'
+      ORDER BY p.id, CAST(share AS INTEGER))
+GROUP BY id ORDER BY id;
+SELECT '';
+SELECT '| ' || trace || ', tokens hit, % | ' || group_concat(share || ' %', ' | ') || ' |' || char(10) || '|---'
+       || group_concat('|---', '') || '|'
+FROM (SELECT DISTINCT trace, CAST(share AS INTEGER) AS share FROM rate WHERE trace LIKE '%synth%' ORDER BY 2)
+GROUP BY trace;
+SELECT '| ' || policy || ' | ' || group_concat(printf('%.1f', hit_rate), ' | ') || ' |'
+FROM (SELECT p.id, r.* FROM rate AS r JOIN policy AS p ON p.name = r.policy WHERE trace LIKE '%synth%'
+      ORDER BY p.id, CAST(share AS INTEGER))
+GROUP BY id ORDER BY id;
+SELECT '';
+SELECT '| in a run, arrivals x ' || load || ' | tokens hit, % | TTFT mean, ms | p99 | in time, % |' || char(10)
+       || '|---|---|---|---|---|' || char(10) || group_concat(line, char(10)) || char(10)
+FROM (SELECT json_extract(config, '$."trace.rate_scale"') AS load, p.id,
+             printf('| %s | %.1f | %.0f | %.0f | %.1f |', prefix_policy,
+                    100 * max(value) FILTER (WHERE metric = 'cache_hit_rate'),
+                    max(value) FILTER (WHERE metric = 'ttft_ms_mean'),
+                    max(value) FILTER (WHERE metric = 'ttft_ms_p99'),
+                    100 * max(value) FILTER (WHERE metric = 'slo_attainment')) AS line
+      FROM runs JOIN summary ON run_id = runs.id JOIN policy AS p ON p.name = prefix_policy
+      WHERE experiment = 'prefix-policies' GROUP BY runs.id ORDER BY 1, 2)
+GROUP BY load ORDER BY load;
+
+.separator "\n"
+.once conversation.dat
+SELECT line FROM (
+    SELECT p.id, 0 AS share, '"' || p.name || '"' AS line FROM policy AS p
+    UNION ALL SELECT p.id, CAST(share AS INTEGER), share || ' ' || hit_rate
+    FROM rate JOIN policy AS p ON p.name = policy WHERE trace LIKE '%conv%'
+    UNION ALL SELECT p.id, 1000, char(10) FROM policy AS p)
+ORDER BY id, share;
+.once synthetic.dat
+SELECT line FROM (
+    SELECT p.id, 0 AS share, '"' || p.name || '"' AS line FROM policy AS p
+    UNION ALL SELECT p.id, CAST(share AS INTEGER), share || ' ' || hit_rate
+    FROM rate JOIN policy AS p ON p.name = policy WHERE trace LIKE '%synth%'
+    UNION ALL SELECT p.id, 1000, char(10) FROM policy AS p)
+ORDER BY id, share;
