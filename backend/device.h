@@ -9,6 +9,7 @@
 #define BACKEND_DEVICE_H
 
 #include "backend/model/weights.h"
+#include "sim/kvrule.h"
 
 struct device_config {
     const struct weights *weights; /* outlives the device unless random */
@@ -41,6 +42,58 @@ struct forward_result {
     double device_ns;     /* time on the device, by its own clock */
 };
 
+/* ---- KV under a policy ----
+ *
+ * In place of blocks that the caller numbers: a page is `block_size` tokens of one layer and KV
+ * head, and which page holds what is the device's, since which tokens stay depends on the data. A
+ * sequence has a number of its own, below n_sequences, and is one until it is forgotten. */
+
+enum kv_mechanism {            /* how tokens go (eviction.md 0.2); the results are the same */
+                    KV_AUTO,   /* the last three where each is best */
+                    KV_MASK,   /* E4: they stay in memory and are not looked at */
+                    KV_REUSE,  /* E1: the next token takes the place */
+                    KV_GATHER, /* E2: those that stay move together, pages behind them are free */
+                    KV_FREE_PAGES, /* E3: pages without a token are free */
+};
+
+struct kv_config {
+    const struct kv_rule *rule; /* outlives the device; its block_size is the device's */
+    uint64_t n_pages;
+    uint32_t n_sequences;
+    enum kv_mechanism mechanism;
+    bool open_loop; /* masks; attention is the full one, and what the policy would have read and
+                       computed is held against it (struct kv_measure) */
+};
+
+/* Beside struct forward, whose tables are not looked at. A prompt comes in one or more chunks; what
+ * follows it comes token by token. */
+struct kv_pass {
+    const uint32_t *sequence; /* [n_seqs] */
+    const uint32_t *prompt;   /* [n_seqs]: tokens of its prompt, the same in every pass */
+};
+
+/* Sums over the decode rows of a sequence in one layer and KV head, against full attention. */
+struct kv_measure {
+    uint64_t rows;
+    double recall;      /* attention mass on what is read, mean of the query heads */
+    double best_recall; /* the most that as many tokens can have */
+    double top10;       /* share of the ten tokens with the most attention that are read */
+    double error;       /* |o_policy - o_full|^2, o of all query heads of the KV head */
+    double norm;        /* |o_full|^2 */
+    double read;        /* tokens */
+};
+
+/* What is there of a sequence in one layer and KV head. */
+struct kv_look {
+    uint32_t resident, pages;
+    const uint32_t *pos; /* [n_slots] of each place, UINT32_MAX: nobody's */
+    const bool *masked;
+    uint32_t n_slots;
+    struct kv_measure measure;
+    const uint32_t *top; /* [group]: where each query head of the last decode row looked most, by
+                            full attention; NULL unless open_loop */
+};
+
 enum copy_direction { COPY_TO_HOST, COPY_TO_DEVICE };
 
 struct device_ops {
@@ -56,6 +109,12 @@ struct device_ops {
                  uint32_t n, uint64_t *ticket, struct err *);
     /* How many copies are done; with `wait`, waits until at least one more than `seen` is. */
     bool (*copies_done)(void *, uint64_t seen, bool wait, uint64_t *done, struct err *);
+    /* Before the first pass; from then on only kv_forward. NULL: not on this device. */
+    bool (*kv_open)(void *, const struct kv_config *, struct err *);
+    bool (*kv_forward)(void *, const struct forward *, const struct kv_pass *,
+                       struct forward_result *, struct err *);
+    void (*kv_forget)(void *, uint32_t sequence);
+    void (*kv_look)(void *, uint32_t sequence, uint32_t layer, uint32_t head, struct kv_look *);
     void (*close)(void *);
     /* For the note of a run: GPU, driver, clocks; at most n bytes. */
     void (*describe)(void *, char *text, size_t n);

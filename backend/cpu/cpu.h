@@ -8,6 +8,7 @@
 #ifndef BACKEND_CPU_CPU_H
 #define BACKEND_CPU_CPU_H
 
+#include "backend/cpu/kv_store.h"
 #include "backend/cpu/pool.h"
 #include "backend/device.h"
 
@@ -51,6 +52,15 @@ struct cpu_buffers {
     size_t scratch_elems;
 };
 
+/* Of a thread that attends to KV under a policy; sized for the places of the longest sequence. */
+struct kv_scratch {
+    uint32_t *all, *read, *order; /* places */
+    void *p, *p_full;             /* [group][places]: softmax, in the device's precision */
+    void *out;                    /* [group][head_dim] */
+    float *q, *rank, *mass;
+    bool *kept;
+};
+
 struct cpu {
     struct device_config config;
     struct weights weights; /* random ones are drawn here; else the caller's */
@@ -61,6 +71,8 @@ struct cpu {
     double *rope_frequency; /* [head_dim / 2]: radians a position */
     void *kv, *host_kv;     /* blocks of the device and of the host */
     struct cpu_buffers buf;
+    struct kv_store *store;     /* of KV under a policy; NULL: whole blocks */
+    struct kv_scratch *scratch; /* [threads], for it */
     uint64_t copies;
 };
 
@@ -83,8 +95,11 @@ struct matrix {
  * attention: softmax(q K^T / sqrt(head_dim)) V of one token and KV head over positions
  *   0..position, for its group of query heads; `scores` has room for group * (position + 1).
  * swiglu: gate = silu(gate) * up, n elements.
+ * kv_store_append: as kv_append, to the places of a sequence under a policy, its i-th new token.
+ * attend: of the `n` tokens from `position` on of a sequence under a policy, in one layer and KV
+ *   head: q and out [n][heads * head_dim], from the head's group on; gathers the statistics.
  * norm_factors: fills buf.norms from the weights.
- * forward: device_ops.forward, of a step that was checked. */
+ * forward: device_ops.forward, of a step that was checked; `kv`: under a policy, else NULL. */
 #define DECLARE_OPERATORS(REAL, NAME)                                                              \
     void NAME(rmsnorm)(REAL * out, const REAL *x, const REAL *factor, uint32_t n, double eps);     \
     void NAME(rope)(REAL * x, uint32_t heads, uint32_t head_dim, const REAL *cosine,               \
@@ -97,7 +112,13 @@ struct matrix {
                          const struct kv_layout *l, uint32_t layer, uint32_t kv_head,              \
                          const uint32_t *table, uint32_t position, REAL *scores);                  \
     void NAME(swiglu)(REAL * gate, const REAL *up, uint32_t n);                                    \
-    void NAME(forward)(struct cpu * c, const struct forward *f, struct forward_result *r);         \
+    void NAME(kv_store_append)(struct kv_store * s, const struct kv_sequence *q, uint32_t layer,   \
+                               uint32_t i, const REAL *k, const REAL *v);                          \
+    void NAME(attend)(struct kv_store * s, struct kv_sequence * sequence, uint32_t layer,          \
+                      uint32_t head, REAL * out, const REAL *q, uint32_t n, uint32_t position,     \
+                      struct kv_scratch *scratch);                                                 \
+    void NAME(forward)(struct cpu * c, const struct forward *f, const struct kv_pass *kv,          \
+                       struct forward_result *r);                                                  \
     void NAME(norm_factors)(struct cpu * c);
 
 #define NAME_F32(name) name##_f32

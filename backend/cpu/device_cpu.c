@@ -38,6 +38,38 @@ static void allocate(struct cpu *c)
     c->rope_frequency = mem_alloc(a->head_dim / 2 * sizeof(*c->rope_frequency));
 }
 
+static void scratch_open(const struct cpu *c, struct kv_scratch *t)
+{
+    size_t places = c->store->max_places, group = c->store->group, d = c->store->head_dim;
+
+    *t = (struct kv_scratch){
+        .all = mem_alloc(places * sizeof(*t->all)),
+        .read = mem_alloc(places * sizeof(*t->read)),
+        .order = mem_alloc(places * sizeof(*t->order)),
+        .p = mem_alloc(group * places * c->elem_bytes),
+        .p_full = mem_alloc(group * places * c->elem_bytes),
+        .out = mem_alloc(group * d * c->elem_bytes),
+        .q = mem_alloc(group * d * sizeof(*t->q)),
+        .rank = mem_alloc(places * sizeof(*t->rank)),
+        .mass = mem_alloc(places * sizeof(*t->mass)),
+        .kept = mem_alloc(places * sizeof(*t->kept)),
+    };
+}
+
+static void kv_close(struct cpu *c)
+{
+    for (uint32_t i = 0; c->scratch && i < pool_threads(c->pool); i++) {
+        struct kv_scratch *t = &c->scratch[i];
+        void *owned[] = {t->all, t->read, t->order, t->p,    t->p_full,
+                         t->out, t->q,    t->rank,  t->mass, t->kept};
+
+        for (size_t k = 0; k < ARRAY_LEN(owned); k++)
+            mem_free(owned[k]);
+    }
+    mem_free(c->scratch);
+    kv_store_close(c->store);
+}
+
 static void close_cpu(void *self)
 {
     struct cpu *c = self;
@@ -50,6 +82,7 @@ static void close_cpu(void *self)
 
     for (size_t i = 0; i < ARRAY_LEN(owned); i++)
         mem_free(owned[i]);
+    kv_close(c);
     pool_close(c->pool);
     if (c->own_weights)
         weights_release(&c->weights);
@@ -126,11 +159,85 @@ static bool forward_cpu(void *self, const struct forward *f, struct forward_resu
     (void)e;
     check_step(c, f);
     if (c->config.high_precision)
-        forward_f64(c, f, r);
+        forward_f64(c, f, NULL, r);
     else
-        forward_f32(c, f, r);
+        forward_f32(c, f, NULL, r);
     r->device_ns = now_ns() - began;
     return true;
+}
+
+/* ---- KV under a policy ---- */
+
+static bool kv_open_cpu(void *self, const struct kv_config *config, struct err *e)
+{
+    struct cpu *c = self;
+    const struct kv_shape *shape = &config->rule->shape;
+    const struct arch *a = &c->weights.arch;
+    struct kv_config kv = *config;
+
+    (void)e;
+    CHECK(shape->layers == a->layers && shape->kv_heads == a->kv_heads &&
+              shape->block_size == c->config.block_size && !c->store,
+          "device: a KV policy is one of its model", "%u layers, %u heads, blocks of %u",
+          shape->layers, shape->kv_heads, shape->block_size);
+    if (kv.open_loop)
+        kv.mechanism = KV_MASK;
+    c->store = kv_store_open(&kv, a, c->config.max_context, c->elem_bytes);
+    c->scratch = mem_alloc(pool_threads(c->pool) * sizeof(*c->scratch));
+    for (uint32_t i = 0; i < pool_threads(c->pool); i++)
+        scratch_open(c, &c->scratch[i]);
+    return true;
+}
+
+static bool kv_forward_cpu(void *self, const struct forward *f, const struct kv_pass *kv,
+                           struct forward_result *r, struct err *e)
+{
+    struct cpu *c = self;
+    double began = now_ns();
+
+    CHECK(f->n_seqs <= c->config.max_seqs && f->n_tokens <= c->config.max_tokens,
+          "device: a step fits", "%u seqs, %u tokens", f->n_seqs, f->n_tokens);
+    for (uint32_t i = 0; i < f->n_seqs; i++) {
+        uint32_t n = f->q_start[i + 1] - f->q_start[i];
+
+        CHECK(f->context[i] + n <= c->config.max_context &&
+                  kv->sequence[i] < c->store->config.n_sequences,
+              "device: a step fits", "sequence %u, %u tokens", kv->sequence[i], f->context[i] + n);
+        if (!kv_begin(c->store, kv->sequence[i], f->context[i], n, kv->prompt[i], e))
+            return false;
+    }
+    if (c->config.high_precision)
+        forward_f64(c, f, kv, r);
+    else
+        forward_f32(c, f, kv, r);
+    for (uint32_t i = 0; i < f->n_seqs; i++)
+        kv_end(c->store, kv->sequence[i]);
+    r->device_ns = now_ns() - began;
+    return true;
+}
+
+static void kv_forget_cpu(void *self, uint32_t sequence)
+{
+    struct cpu *c = self;
+
+    kv_store_forget(c->store, sequence);
+}
+
+static void kv_look_cpu(void *self, uint32_t sequence, uint32_t layer, uint32_t head,
+                        struct kv_look *out)
+{
+    const struct cpu *c = self;
+    const struct kv_store *s = c->store;
+    const struct kv_places *p = kv_places_at(&s->sequence[sequence], s, layer, head);
+
+    *out = (struct kv_look){.resident = p->n,
+                            .pos = p->pos,
+                            .masked = p->masked,
+                            .n_slots = p->n_pages * s->block_size,
+                            .measure = p->measure,
+                            .top = p->top};
+    for (uint32_t i = 0; i < p->n_pages; i++)
+        out->pages += p->page[i] != KV_NOBODY;
 }
 
 /* ---- swap: done when submitted ---- */
@@ -181,6 +288,10 @@ const struct device_ops device_cpu = {
     .forward = forward_cpu,
     .copy = copy_cpu,
     .copies_done = copies_done_cpu,
+    .kv_open = kv_open_cpu,
+    .kv_forward = kv_forward_cpu,
+    .kv_forget = kv_forget_cpu,
+    .kv_look = kv_look_cpu,
     .close = close_cpu,
     .describe = describe_cpu,
 };

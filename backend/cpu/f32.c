@@ -2,6 +2,7 @@
 #define REAL float
 #define NAME(name) name##_f32
 
+#include "backend/cpu/ops/attend.c"
 #include "backend/cpu/ops/attention.c"
 #include "backend/cpu/ops/forward.c"
 #include "backend/cpu/ops/kv_append.c"

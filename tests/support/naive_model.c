@@ -5,7 +5,8 @@
 
 struct naive {
     const struct weights *w;
-    double *keys, *values; /* [layers][n][kv_heads * head_dim] */
+    double *keys, *values;         /* [layers][n][kv_heads * head_dim] */
+    double *column_sum, *last_row; /* NULL, or [layers][kv_heads][n] */
     uint32_t n;
 };
 
@@ -74,7 +75,7 @@ static void rotate(const struct arch *a, double *x, uint32_t heads, uint32_t pos
 
 /* One query head over positions 0..t. */
 static void attend(const struct arch *a, const double *q, const double *keys, const double *values,
-                   uint32_t t, double *out)
+                   uint32_t t, double *out, double *seen, double *last)
 {
     uint32_t stride = a->kv_heads * a->head_dim;
     double total = 0;
@@ -91,6 +92,10 @@ static void attend(const struct arch *a, const double *q, const double *keys, co
                 total += p;
             for (uint32_t i = 0; pass == 1 && i < a->head_dim; i++)
                 out[i] += p / total * values[s * stride + i];
+            if (pass == 1 && seen) {
+                seen[s] += p / total;
+                last[s] += p / total;
+            }
         }
     }
 }
@@ -113,8 +118,13 @@ static void attention(const struct naive *m, uint32_t layer, uint32_t t, double 
     rotate(a, keys + t * kv_cols, a->kv_heads, t);
     for (uint32_t h = 0; h < a->heads; h++) {
         uint32_t kv_head = h / (a->heads / a->kv_heads);
+        size_t row = (size_t)(layer * a->kv_heads + kv_head) * m->n;
+        double *seen = m->column_sum ? m->column_sum + row : NULL;
+        double *last = m->column_sum ? m->last_row + row : NULL;
 
-        attend(a, q + h * d, keys + kv_head * d, values + kv_head * d, t, out + h * d);
+        if (last && h % (a->heads / a->kv_heads) == 0)
+            memset(last, 0, m->n * sizeof(*last));
+        attend(a, q + h * d, keys + kv_head * d, values + kv_head * d, t, out + h * d, seen, last);
     }
     multiply(m, w[LAYER_O], a->hidden, q_cols, out, normed);
     for (uint32_t i = 0; i < a->hidden; i++)
@@ -147,9 +157,15 @@ static void mlp(const struct naive *m, uint32_t layer, double *x)
 
 void naive_logits(const struct weights *w, const uint32_t *token, uint32_t n, double *logits)
 {
+    naive_observe(w, token, n, logits, NULL, NULL);
+}
+
+void naive_observe(const struct weights *w, const uint32_t *token, uint32_t n, double *logits,
+                   double *column_sum, double *last_row)
+{
     const struct arch *a = &w->arch;
     size_t cache = (size_t)a->layers * n * a->kv_heads * a->head_dim * sizeof(double);
-    struct naive m = {w, mem_alloc(cache), mem_alloc(cache), n};
+    struct naive m = {w, mem_alloc(cache), mem_alloc(cache), column_sum, last_row, n};
     double *x = mem_alloc(a->hidden * sizeof(double));
 
     for (uint32_t t = 0; t < n; t++) {

@@ -5,6 +5,11 @@
 
 #include "backend/model/weights.h"
 
+/* The same, and column_sum[layers][kv_heads][n]: the attention that each token got from all rows
+ * and query heads of its KV head; and the newest row's alone. */
+void naive_observe(const struct weights *w, const uint32_t *token, uint32_t n, double *logits,
+                   double *column_sum, double *last_row);
+
 /* logits[n][vocab] after each of the tokens. The weights must be in memory. */
 void naive_logits(const struct weights *w, const uint32_t *token, uint32_t n, double *logits);
 

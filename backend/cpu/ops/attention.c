@@ -18,27 +18,6 @@ INLINE void score(REAL *scores, const REAL *q, const REAL *keys, uint32_t n, uin
         scores[i] = dot(keys + (size_t)i * d, q, d);
 }
 
-INLINE void softmax(REAL *x, uint32_t n, REAL scale)
-{
-    REAL max = x[0], sum = 0;
-
-    for (uint32_t i = 1; i < n; i++)
-        max = MAX(max, x[i]);
-    for (uint32_t i = 0; i < n; i++)
-        sum += x[i] = real_exp((x[i] - max) * scale);
-    for (uint32_t i = 0; i < n; i++)
-        x[i] /= sum;
-}
-
-/* out += p[i] * values[i], i = 0..n-1 in this order. */
-INLINE void weigh(REAL *restrict out, const REAL *p, const REAL *restrict values, uint32_t n,
-                  uint32_t d)
-{
-    for (uint32_t i = 0; i < n; i++, values += d)
-        for (uint32_t j = 0; j < d; j++)
-            out[j] += p[i] * values[j];
-}
-
 WIDE void NAME(attention)(REAL *out, const REAL *q, uint32_t group, const REAL *kv,
                           const struct kv_layout *l, uint32_t layer, uint32_t kv_head,
                           const uint32_t *table, uint32_t position, REAL *scores)

@@ -6,6 +6,7 @@
 struct pass {
     struct cpu *c;
     const struct forward *f;
+    const struct kv_pass *kv; /* NULL: whole blocks */
     uint32_t layer;
 };
 
@@ -144,6 +145,14 @@ static void rope_append_item(void *arg, uint32_t token, uint32_t thread)
     (void)thread;
     NAME(rope)(row(b->q, token, a->heads * a->head_dim), a->heads, a->head_dim, cosine, sine);
     NAME(rope)(row(b->k, token, kv_cols), a->kv_heads, a->head_dim, cosine, sine);
+    if (p->kv) {
+        uint32_t seq = b->seq[token];
+
+        NAME(kv_store_append)
+        (p->c->store, &p->c->store->sequence[p->kv->sequence[seq]], p->layer,
+         token - p->f->q_start[seq], row(b->k, token, kv_cols), row(b->v, token, kv_cols));
+        return;
+    }
     NAME(kv_append)
     (p->c->kv, &p->c->layout, p->layer, table_of(p, token)[at / size], at % size,
      row(b->k, token, kv_cols), row(b->v, token, kv_cols));
@@ -162,6 +171,22 @@ static void attention_item(void *arg, uint32_t item, uint32_t thread)
     (row(b->attended, token, q_cols) + at, row(b->q, token, q_cols) + at, group, p->c->kv,
      &p->c->layout, p->layer, kv_head, table_of(p, token), b->position[token],
      (REAL *)b->scratch + b->scratch_elems * thread);
+}
+
+/* All tokens of a sequence in turn: each adds to the statistics of those before it. */
+static void attend_item(void *arg, uint32_t item, uint32_t thread)
+{
+    const struct pass *p = arg;
+    const struct arch *a = &p->c->weights.arch;
+    struct cpu_buffers *b = &p->c->buf;
+    uint32_t seq = item / a->kv_heads, kv_head = item % a->kv_heads, first = p->f->q_start[seq];
+    uint32_t group = a->heads / a->kv_heads, q_cols = a->heads * a->head_dim;
+    size_t at = (size_t)kv_head * group * a->head_dim;
+
+    NAME(attend)
+    (p->c->store, &p->c->store->sequence[p->kv->sequence[seq]], p->layer, kv_head,
+     row(b->attended, first, q_cols) + at, row(b->q, first, q_cols) + at,
+     p->f->q_start[seq + 1] - first, p->f->context[seq], &p->c->scratch[thread]);
 }
 
 static void swiglu_item(void *arg, uint32_t token, uint32_t thread)
@@ -189,7 +214,10 @@ static void attention_block(struct pass *p)
     pool_run(c->pool, n, attention_norm_item, p);
     NAME(matmul)(c, qkv, ARRAY_LEN(qkv), c->buf.normed, n, a->hidden, false);
     pool_run(c->pool, n, rope_append_item, p);
-    pool_run(c->pool, n * a->kv_heads, attention_item, p);
+    if (p->kv)
+        pool_run(c->pool, p->f->n_seqs * a->kv_heads, attend_item, p);
+    else
+        pool_run(c->pool, n * a->kv_heads, attention_item, p);
     NAME(matmul)(c, &output, 1, c->buf.attended, n, a->heads * a->head_dim, true);
 }
 
@@ -211,9 +239,10 @@ static void mlp_block(struct pass *p)
     NAME(matmul)(c, &down, 1, c->buf.gate, n, a->intermediate, true);
 }
 
-void NAME(forward)(struct cpu *c, const struct forward *f, struct forward_result *r)
+void NAME(forward)(struct cpu *c, const struct forward *f, const struct kv_pass *kv,
+                   struct forward_result *r)
 {
-    struct pass p = {.c = c, .f = f};
+    struct pass p = {.c = c, .f = f, .kv = kv};
 
     place_tokens(c, f);
     for (p.layer = 0; p.layer < c->weights.arch.layers; p.layer++) {

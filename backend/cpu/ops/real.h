@@ -91,4 +91,27 @@ INLINE REAL real_exp(REAL x)
     return sizeof(REAL) == sizeof(float) ? (REAL)expf((float)x) : (REAL)exp((double)x);
 }
 
+/* ---- the halves of attention ---- */
+
+INLINE void softmax(REAL *x, uint32_t n, REAL scale)
+{
+    REAL max = x[0], sum = 0;
+
+    for (uint32_t i = 1; i < n; i++)
+        max = MAX(max, x[i]);
+    for (uint32_t i = 0; i < n; i++)
+        sum += x[i] = real_exp((x[i] - max) * scale);
+    for (uint32_t i = 0; i < n; i++)
+        x[i] /= sum;
+}
+
+/* out += p[i] * values[i], i = 0..n-1 in this order. */
+INLINE void weigh(REAL *restrict out, const REAL *p, const REAL *restrict values, uint32_t n,
+                  uint32_t d)
+{
+    for (uint32_t i = 0; i < n; i++, values += d)
+        for (uint32_t j = 0; j < d; j++)
+            out[j] += p[i] * values[j];
+}
+
 #endif
