@@ -1,4 +1,4 @@
-/* cmd_report.c: `tandem report DB`: the table, then data files and pictures, or CSV. */
+/* cmd_report.c: `tandem report DB`: the table, then pictures, the page, timelines, and CSV. */
 #include "experiments/commands.h"
 
 #include <sqlite3.h>
@@ -7,6 +7,7 @@
 #include "experiments/db.h"
 #include "experiments/options.h"
 #include "experiments/report.h"
+#include "experiments/report_file.h"
 
 struct input {
     const char *db, *out, *experiment;
@@ -31,7 +32,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-    {"out", 'o', "DIR", 0, "Where pictures, their data and CSV files go (out)", 0},
+    {"out", 'o', "DIR", 0, "Where all files go (out)", 0},
     {"experiment", 'e', "NAME", 0, "Only the runs of this experiment", 0},
     {"csv", 'c', NULL, 0, "Also write every table and view as DIR/<table>.csv", 0},
     {0},
@@ -41,16 +42,35 @@ static const struct argp argp = {
     .options = options,
     .parser = parse,
     .args_doc = "DB",
-    .doc = "Shows what a results database holds: a table here, pictures (PNG and SVG) in DIR.",
+    .doc =
+        "Shows what a results database holds: a table here; in DIR report.html, one page with "
+        "tables, pictures and provenance that needs no network; the pictures as PNG and SVG; and "
+        "trace-RUN.json, a run over time for ui.perfetto.dev or chrome://tracing, with every "
+        "step of runs stored with --steps. A database that is being written to is read as it "
+        "was at the start.",
 };
 
+static bool write_files(sqlite3 *db, const struct input *in, struct err *e)
+{
+    struct report_pictures pictures;
+
+    if ((in->csv && !report_csv(db, in->experiment, in->out, e)) ||
+        !report_plots(db, in->experiment, in->out, &pictures, stdout, e) ||
+        !report_html(db, in->experiment, in->out, &pictures, e))
+        return false;
+    printf("Page     %s/report.html\n", in->out);
+    return report_traces(db, in->experiment, in->out, stdout, e);
+}
+
+/* In one transaction, so that all of it is of the same moment; before anything is said it is known
+ * that there is something to say, and where to write. */
 static bool report(sqlite3 *db, const struct input *in, struct err *e)
 {
-    if (!report_table(db, in->experiment, stdout, e) ||
-        (in->csv && !report_csv(db, in->experiment, in->out, e)))
+    if (!db_exec(db, "BEGIN", e) || !report_make_dir(in->out, e) ||
+        !report_table(db, in->experiment, stdout, e))
         return false;
     fputc('\n', stdout);
-    return report_plots(db, in->experiment, in->out, stdout, e);
+    return write_files(db, in, e);
 }
 
 int cmd_report(int argc, char **argv, struct err *e)

@@ -26,6 +26,8 @@ static const struct {
     {"latency", OF_ITS_RUNS, "run_id, metric"},
     {"slo", OF_ITS_RUNS, "run_id, slo_class"},
     {"compare", OF_EXPERIMENT, "experiment, point, scheduler, router, kv_policy, metric"},
+    {"pareto", OF_EXPERIMENT, "experiment, workload, point"},
+    {"experiments", "name = ?1", "name"},
 };
 
 static void put_text(FILE *f, const char *s)
@@ -96,8 +98,10 @@ static bool export_table(sqlite3 *db, size_t i, const char *experiment, const ch
     struct report_file file;
     char sql[256], name[32];
     sqlite3_stmt *stmt;
-    bool ok;
+    bool there = false, ok = db_has(db, tables[i].name, &there, e);
 
+    if (!ok || !there)
+        return ok;
     snprintf(sql, sizeof(sql), "SELECT * FROM %s WHERE ?1 IS NULL OR %s ORDER BY %s",
              tables[i].name, tables[i].filter, tables[i].order);
     snprintf(name, sizeof(name), "%s.csv", tables[i].name);
@@ -107,7 +111,7 @@ static bool export_table(sqlite3 *db, size_t i, const char *experiment, const ch
     ok = sqlite3_bind_text(stmt, 1, experiment, -1, SQLITE_STATIC) == SQLITE_OK || db_error(db, e);
     if (ok && (ok = report_file_open(&file, dir, name, e))) {
         ok = put_rows(file.f, stmt, e);
-        ok = report_file_close(&file, e) && ok;
+        ok = report_file_close(&file, ok, e);
     }
     sqlite3_finalize(stmt);
     return ok;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 bool report_make_dir(const char *dir, struct err *e)
 {
@@ -31,18 +32,23 @@ bool report_file_open(struct report_file *file, const char *dir, const char *nam
 
     if (n < 0 || (size_t)n >= sizeof(file->path))
         return err_set(e, "--out: the path is too long; name another folder");
-    file->f = fopen(file->path, "we");
+    snprintf(file->unfinished, sizeof(file->unfinished), "%s.unfinished", file->path);
+    file->f = fopen(file->unfinished, "we");
     return file->f ||
            err_set(e, "%s: %s; name another folder with --out", file->path, strerror(errno));
 }
 
-bool report_file_close(struct report_file *file, struct err *e)
+bool report_file_close(struct report_file *file, bool complete, struct err *e)
 {
     bool ok = !ferror(file->f);
 
     ok = fclose(file->f) == 0 && ok;
-    return ok || err_set(e,
-                         "%s: could not be written; free some space or name another folder "
-                         "with --out",
-                         file->path);
+    ok = ok && complete && rename(file->unfinished, file->path) == 0;
+    if (ok)
+        return true;
+    if (complete)
+        err_set(e, "%s: could not be written; free some space or name another folder with --out",
+                file->path);
+    (void)unlink(file->unfinished);
+    return false;
 }

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "experiments/db.h"
@@ -91,6 +92,112 @@ static bool none(sqlite3 *db, const char *experiment, int64_t run_id, struct err
     return false;
 }
 
+static bool several_traces(const struct report_runs *r)
+{
+    for (size_t i = 1; i < r->n; i++)
+        if (strcmp(r->run[i].trace, r->run[0].trace) != 0)
+            return true;
+    return false;
+}
+
+/* ---- names ---- */
+
+/* A part of a label: they are separated by ", ". Returns where the next one begins. */
+static const char *part_end(const char *part, size_t *length)
+{
+    const char *end = strstr(part, ", ");
+
+    *length = end ? (size_t)(end - part) : strlen(part);
+    return end ? end + 2 : part + *length;
+}
+
+static bool has_part(const char *label, const char *part, size_t length)
+{
+    for (size_t n; *label;) {
+        const char *next = part_end(label, &n);
+
+        if (n == length && memcmp(label, part, n) == 0)
+            return true;
+        label = next;
+    }
+    return false;
+}
+
+/* The parts that the labels of all runs have, as a label. */
+static const char *common_parts(struct report_runs *r)
+{
+    const char *first = r->n > 1 ? r->run[0].label : "";
+    char *common = arena_strdup(&r->strings, first);
+    size_t used = 0, n;
+
+    for (const char *part = first, *next; *part; part = next) {
+        size_t i = 1;
+
+        next = part_end(part, &n);
+        while (i < r->n && has_part(r->run[i].label, part, n))
+            i++;
+        if (i < r->n)
+            continue;
+        memmove(common + used, part, (size_t)(next - part));
+        used += (size_t)(next - part);
+    }
+    common[used] = '\0';
+    return common;
+}
+
+/* A part in few characters: of "trace.rate_scale=2" the key's last word and the value, of
+ * "trace=some/where/file" the file. */
+static const char *short_part(const char *part, size_t *length)
+{
+    const char *end = part + *length, *value = memchr(part, '=', *length), *from = NULL;
+
+    if (value) {
+        const char *slash = memrchr(value, '/', (size_t)(end - value));
+
+        from = slash ? slash : memrchr(part, '.', (size_t)(value - part));
+    }
+    from = from ? from + 1 : part;
+    *length = (size_t)(end - from);
+    return from;
+}
+
+/* The label without the common parts, the others in few characters. */
+static void shorten(const char *label, const char *common, char *to, size_t size)
+{
+    size_t used = 0, n;
+
+    to[0] = '\0';
+    for (const char *part = label, *next, *text; *part; part = next) {
+        next = part_end(part, &n);
+        if (has_part(common, part, n))
+            continue;
+        text = short_part(part, &n);
+        snprintf(to + used, size - used, "%s%.*s", used ? ", " : "", (int)n, text);
+        used = strlen(to);
+    }
+    if (used == 0)
+        snprintf(to, size, "%s", label);
+}
+
+/* Names that tell the runs apart, as short as may be. */
+static void name_all(struct report_runs *r)
+{
+    const char *common = common_parts(r);
+    bool several = several_traces(r);
+
+    for (size_t i = 0; i < r->n; i++) {
+        struct report_run *run = &r->run[i];
+        char brief[192], name[256];
+
+        shorten(run->label, common, brief, sizeof(brief));
+        if (several && !strstr(run->label, "trace="))
+            snprintf(brief + strlen(brief), sizeof(brief) - strlen(brief), ", %.50s", run->trace);
+        run->brief = arena_strdup(&r->strings, brief);
+        snprintf(name, sizeof(name), "%" PRId64 ": %s", run->id, brief);
+        run->name = r->n > 1 ? arena_strdup(&r->strings, name) : run->brief;
+    }
+}
+
 bool report_runs_load(struct report_runs *r, sqlite3 *db, const char *experiment, int64_t run_id,
                       struct err *e)
 {
@@ -110,6 +217,7 @@ bool report_runs_load(struct report_runs *r, sqlite3 *db, const char *experiment
         add_run(r, stmt);
     }
     sqlite3_finalize(stmt);
+    name_all(r);
     return ok && (r->n > 0 || none(db, experiment, run_id, e));
 }
 
@@ -132,4 +240,32 @@ void report_runs_keep_first(struct report_runs *r)
             r->run[kept++] = r->run[i];
     }
     r->n = kept;
+    name_all(r);
+}
+
+bool report_runs_show(const struct report_runs *r, sqlite3 *db, struct err *e)
+{
+    sqlite3_stmt *stmt = NULL;
+    bool row, ok;
+
+    ok = db_exec(db,
+                 "DROP TABLE IF EXISTS temp.shown;"
+                 "CREATE TEMP TABLE shown (run_id INTEGER PRIMARY KEY, config INTEGER, label TEXT)",
+                 e);
+    for (size_t i = 0; ok && i < r->n; i++) {
+        if (!stmt)
+            stmt = db_prepare(db,
+                              "INSERT INTO shown SELECT b.id, ?1, ?2 FROM runs AS a JOIN runs AS b"
+                              " USING (config_hash) WHERE a.id = ?3",
+                              e);
+        ok =
+            stmt && ((sqlite3_bind_int64(stmt, 1, (int64_t)i) == SQLITE_OK &&
+                      sqlite3_bind_text(stmt, 2, r->run[i].label, -1, SQLITE_STATIC) == SQLITE_OK &&
+                      sqlite3_bind_int64(stmt, 3, r->run[i].id) == SQLITE_OK) ||
+                     db_error(db, e));
+        ok = ok && db_step(stmt, &row, e);
+        sqlite3_reset(stmt);
+    }
+    sqlite3_finalize(stmt);
+    return ok;
 }

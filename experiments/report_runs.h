@@ -12,6 +12,9 @@ struct report_run { /* columns of `runs`; strings are never NULL, "-" stands for
     int64_t id, seed, rep;
     const char *config_hash, *label; /* label: as in the views of schema.sql */
     const char *trace;               /* without its folder */
+    const char *brief; /* what of the label tells it from the others, and the trace where they
+                        * differ; short */
+    const char *name;  /* that, after "7: " if there are several runs */
     const char *digest, *model, *gpu, *backend, *profile, *clock, *kv_policy;
     const char *slo_source, *cost_model, *git_revision, *started_at;
     const char *quality_ref; /* NULL: quality not measured */
@@ -34,5 +37,9 @@ void report_runs_release(struct report_runs *r);
 
 /* Keeps the first run of each configuration: its other seeds and repetitions go. */
 void report_runs_keep_first(struct report_runs *r);
+
+/* As a table `shown` (run_id, config, label) of this connection, after report_runs_keep_first: all
+ * runs of each configuration, which `config` numbers from 0. Made anew at each call. */
+bool report_runs_show(const struct report_runs *r, struct sqlite3 *db, struct err *e) NODISCARD;
 
 #endif

@@ -9,11 +9,10 @@
 #include <string.h>
 
 #include "experiments/db.h"
+#include "experiments/report_format.h"
 #include "experiments/report_runs.h"
 
-enum { NAME_WIDTH = 36, CELL_WIDTH = 18, GAP = 2, RUNS_ABREAST = 3, CELL_BYTES = 32 };
-
-enum format { HEADING, COUNT, MS, RATE, SHARE, PLAIN };
+enum { NAME_WIDTH = 36, CELL_WIDTH = 18, GAP = 2, RUNS_ABREAST = 3 };
 
 static const struct line {
     enum format format;
@@ -66,6 +65,8 @@ static const char star[] =
 
 /* ---- values ---- */
 
+static const char select_metric[] = "SELECT value FROM summary WHERE run_id = ? AND metric = ?";
+
 /* false only on errors; *value is NaN where there is no such metric or it is NULL. */
 static bool metric(sqlite3_stmt *stmt, int64_t run_id, const char *name, double *value,
                    struct err *e)
@@ -81,25 +82,6 @@ static bool metric(sqlite3_stmt *stmt, int64_t run_id, const char *name, double 
                  : (double)NAN;
     sqlite3_reset(stmt);
     return ok;
-}
-
-static int decimals(double v)
-{
-    return fabs(v) >= 100 ? 0 : fabs(v) >= 10 ? 1 : 2;
-}
-
-static void format_value(char cell[CELL_BYTES], enum format format, double v)
-{
-    if (isnan(v))
-        snprintf(cell, CELL_BYTES, "-");
-    else if (format == COUNT)
-        snprintf(cell, CELL_BYTES, "%.0f", v);
-    else if (format == SHARE)
-        snprintf(cell, CELL_BYTES, "%.1f %%", 100 * v);
-    else if (format == PLAIN)
-        snprintf(cell, CELL_BYTES, "%.3f", v);
-    else
-        snprintf(cell, CELL_BYTES, "%.*f", decimals(v), v);
 }
 
 /* ---- the table ---- */
@@ -213,7 +195,7 @@ static bool print_line(struct table *t, const struct line *line, const char **he
         if (!metric(t->summary, t->run[i].id, line->metric, &v, e) ||
             (line->mark_if && !metric(t->summary, t->run[i].id, line->mark_if, &mark, e)))
             return false;
-        format_value(cell[i], line->format, v);
+        report_format(cell[i], line->format, v);
         any |= !isnan(v);
         if (!isnan(v) && !isnan(mark) && fpclassify(mark) != FP_ZERO) {
             memcpy(cell[i] + strlen(cell[i]), " *", 3);
@@ -320,7 +302,7 @@ static bool print_notes(struct table *t, const struct report_run *run, struct er
         fputs("  CAUTION  KV was swapped in fewer bits, which is lossy: quality not measured\n",
               t->out);
     if (!isnan(exact) && fpclassify(exact) == FP_ZERO)
-        fputs("  note     percentiles from a histogram (error below 0.1 %)\n", t->out);
+        fputs("  note     percentiles from a histogram (error below 0.05 %)\n", t->out);
     if (!isnan(dropped))
         fprintf(t->out,
                 "  note     %.0f requests have no row (max_request_rows); all are counted\n",
@@ -401,7 +383,7 @@ static bool print_provenance(struct table *t, const struct report_runs *runs, st
 
 static bool print_table(struct table *t, const struct report_runs *runs, struct err *e)
 {
-    t->summary = db_prepare(t->db, "SELECT value FROM summary WHERE run_id = ? AND metric = ?", e);
+    t->summary = db_prepare(t->db, select_metric, e);
     if (!t->summary)
         return false;
     for (size_t i = 0; i < runs->n; i += t->n) {
@@ -415,6 +397,17 @@ static bool print_table(struct table *t, const struct report_runs *runs, struct 
     fputs(legend, t->out);
     fputc('\n', t->out);
     return print_provenance(t, runs, e);
+}
+
+bool report_provenance(sqlite3 *db, const struct report_runs *runs, FILE *out, struct err *e)
+{
+    struct table t = {.db = db, .out = out};
+    bool ok;
+
+    t.summary = db_prepare(db, select_metric, e);
+    ok = t.summary && print_provenance(&t, runs, e);
+    sqlite3_finalize(t.summary);
+    return ok;
 }
 
 static bool table(sqlite3 *db, const char *experiment, int64_t run_id, FILE *out, struct err *e)

@@ -1,6 +1,6 @@
 # Waiting above running, on the same time axis; one legend for both.
 set multiplot
-set yrange [0:*]
+set yrange [0:1<*]
 set autoscale xfix
 low = foot(n_running)
 half = (0.915 - low - 0.06) / 2

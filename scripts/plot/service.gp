@@ -40,15 +40,8 @@ do for [p = 1:n_panels] {
         with lines ls (i % 16) + 1 notitle
 }
 
-# The legend alone, over the whole width: its curves lie outside the ranges.
-set lmargin at screen 0.08
-set rmargin at screen 0.97
-unset title
-unset xlabel
-unset ylabel
-unset border
-unset tics
-unset grid
-plot for [i = 0:n_tenants-1] data.'/service_1.dat' index i using (-1):(-1) \
-    with lines ls (i % 16) + 1 title columnheader(1)
+file = data.'/service_1.dat'
+n = n_tenants
+how = 'with lines ls (i % 16) + 1'
+load scripts.'/legend.gp'
 unset multiplot

@@ -14,11 +14,11 @@ set grid back ls 100
 set title font ",17" offset 0,0.3
 set datafile missing "NaN"
 
-# The legend lies below the axis label, three entries abreast; `foot(n)` is where the axes of a
+# The legend lies below the axis label, two entries abreast; `foot(n)` is where the axes of a
 # picture with n entries end (of the screen's height).
-legend_abreast = 3
-foot(n) = 0.145 + 0.034 * ((n + legend_abreast - 1) / legend_abreast)
-set key at screen 0.5, screen 0.015 bottom center horizontal maxcols 3 noenhanced reverse Left \
+legend_abreast = 2
+foot(n) = 0.14 + 0.03 * ((n + legend_abreast - 1) / legend_abreast)
+set key at screen 0.5, screen 0.015 bottom center horizontal maxcols 2 noenhanced reverse Left \
     samplen 2.5 width 2
 set lmargin at screen 0.08
 set rmargin at screen 0.97

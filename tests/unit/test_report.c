@@ -225,7 +225,7 @@ static const char table_of_3[] =
     "  SLO      default: ttft_ms 2000, tpot_ms 100 (nobody set limits; do so with the key slo)\n"
     "  CAUTION  latency of a lossy KV policy: quality not measured\n"
     "  CAUTION  KV was swapped in fewer bits, which is lossy: quality not measured\n"
-    "  note     percentiles from a histogram (error below 0.1 %)\n"
+    "  note     percentiles from a histogram (error below 0.05 %)\n"
     "  note     2 requests have no row (max_request_rows); all are counted\n"
     "  program  tandem fedc, with changes that were not committed\n";
 
@@ -404,6 +404,8 @@ END_TEST
 
 /* ---- pictures ---- */
 
+static struct report_pictures pictures;
+
 static void plot(char *said, size_t size)
 {
     FILE *f = fmemopen(said, size, "w");
@@ -411,7 +413,7 @@ static void plot(char *said, size_t size)
     bool ok;
 
     ck_assert_ptr_nonnull(f);
-    ok = report_plots(db, NULL, dir, f, &e);
+    ok = report_plots(db, NULL, dir, &pictures, f, &e);
     ck_assert_int_eq(fclose(f), 0);
     ck_assert_msg(ok, "%s", e.text);
 }
@@ -430,13 +432,14 @@ START_TEST(test_data_without_gnuplot)
     check_file("data/waiting.dat", "\"1: rate=1, t.csv\"\n0 0\n1 2\n"); /* run 3: one sample */
     check_file("data/tpot.dat", "");
     check_file("data/service_1.dat", "\"a\"\n0 0\n0 0\n1 10\n\n\n\"b\"\n0 0\n");
-    check_file("data/summary.dat", "\"1: rate=1, t.csv\" 50 50 50 3 2.5 3.5\n"
-                                   "\"3: vtc/jsq/h2o, generate:poisson,n=5\" 0 0 0 0 0 0\n");
+    check_file("data/summary.dat",
+               "\"1: rate=1, t.csv\" 50 50 50 3 2.5 3.5\n"
+               "\"3: vtc/jsq/h2o, generate:poisson,n=5\" NaN NaN NaN NaN NaN NaN\n");
     check_file("data/settings.gp",
                "n_runs = 2\nseveral_seeds = 1\nn_ttft = 2\nn_tpot = 0\nn_e2e = 0\nn_waiting = 1\n"
-               "n_running = 0\nn_kv = 0\nservice_title_1 = '1: rate=1, t.csv'\n"
+               "n_running = 0\nn_kv = 0\nn_unfair = 0\nservice_title_1 = '1: rate=1, t.csv'\n"
                "service_title_2 = '3: vtc/jsq/h2o, generate:poisson,n=5'\nn_panels = 2\n"
-               "n_tenants = 2\n");
+               "n_tenants = 2\nn_series = 2\n");
 }
 END_TEST
 
@@ -473,7 +476,7 @@ static void check_starts(const char *name, const char *magic)
 START_TEST(test_pictures)
 {
     static const char *const figures[] = {"ttft_cdf", "tpot_cdf", "e2e_cdf", "queue",
-                                          "kv",       "service",  "summary"};
+                                          "kv",       "service",  "summary", "timeline_1"};
     char said[1024], name[32];
 
     if (system("gnuplot --version >/dev/null 2>&1") != 0) {
@@ -485,7 +488,8 @@ START_TEST(test_pictures)
                      "INSERT INTO histograms VALUES (1, 'tpot_ms', 10, 11, 1),"
                      " (1, 'e2el_ms', 10, 11, 1);"
                      "INSERT INTO timeline SELECT run_id, at_ns, s.column1, 0.5 FROM timeline,"
-                     " (VALUES ('running'), ('kv_utilisation')) AS s WHERE series = 'waiting'",
+                     " (VALUES ('running'), ('kv_utilisation'), ('batch_tokens')) AS s WHERE "
+                     "series = 'waiting'",
                      NULL, NULL, NULL),
         SQLITE_OK);
     plot(said, sizeof(said));
