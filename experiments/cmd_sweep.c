@@ -17,12 +17,13 @@ struct input {
     struct err *e;
 };
 
-enum { OPT_SHARD = 256, OPT_DB, OPT_FRESH, OPT_DRY_RUN, OPT_QUIET };
+enum { OPT_SHARD = 256, OPT_DB, OPT_HAVE, OPT_FRESH, OPT_DRY_RUN, OPT_QUIET };
 
 static const struct argp_option options[] = {
     {NULL, 'j', "N", 0, "Processes [as many as there are CPUs]", 1},
     {"shard", OPT_SHARD, "I/N", 0, "Only the I-th of N parts, from 1/N to N/N", 1},
     {"db", OPT_DB, "FILE", 0, "Database that gets the runs [tandem.db]", 1},
+    {"have", OPT_HAVE, "FILE", 0, "Another database, whose points are not run either", 1},
     {"fresh", OPT_FRESH, NULL, 0, "Run finished points again", 1},
     {"dry-run", OPT_DRY_RUN, NULL, 0, "Check the file, say what would run, and run nothing", 1},
     {"quiet", OPT_QUIET, NULL, 0, "No progress and no summary", 1},
@@ -78,6 +79,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_DB:
         in->sweep.db = arg;
         return 0;
+    case OPT_HAVE:
+        in->sweep.have = arg;
+        return 0;
     case OPT_FRESH:
         in->sweep.fresh = true;
         return 0;
@@ -118,8 +122,9 @@ static bool print_plan(const struct experiment *x, const struct input *in, struc
                *p.config->label ? ", " : "", p.seed, p.rep);
     }
     if (ok)
-        printf("%s: %" PRIu64 " points to run, %" PRIu64 " in %s already\n", x->name, plan.n,
-               plan.kept, in->sweep.db);
+        printf("%s: %" PRIu64 " points to run, %" PRIu64 " in %s%s%s already\n", x->name, plan.n,
+               plan.kept, in->sweep.db, in->sweep.have ? " or " : "",
+               in->sweep.have ? in->sweep.have : "");
     sweep_plan_release(&plan);
     return ok;
 }

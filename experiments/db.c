@@ -70,6 +70,20 @@ bool db_step(sqlite3_stmt *stmt, bool *row, struct err *e)
     return rc == SQLITE_ROW || rc == SQLITE_DONE || db_error(sqlite3_db_handle(stmt), e);
 }
 
+bool db_has(sqlite3 *db, const char *name, bool *there, struct err *e)
+{
+    sqlite3_stmt *stmt = db_prepare(db, "SELECT 1 FROM main.sqlite_schema WHERE name = ?", e);
+    bool ok;
+
+    *there = false;
+    if (!stmt)
+        return false;
+    ok = sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC) == SQLITE_OK ? db_step(stmt, there, e)
+                                                                          : db_error(db, e);
+    sqlite3_finalize(stmt);
+    return ok;
+}
+
 /* The first column of the only row of a query. */
 static bool number(sqlite3 *db, const char *sql, int *value, struct err *e)
 {
@@ -109,7 +123,8 @@ static bool classify(sqlite3 *db, enum db_content *content, struct err *e)
 static sqlite3 *open_file(const char *path, int flags, int busy_ms, struct err *e)
 {
     sqlite3 *db = NULL;
-    int rc = sqlite3_open_v2(path, &db, flags, NULL);
+    /* one thread: no locks */
+    int rc = sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX, NULL);
 
     if (rc == SQLITE_OK) {
         sqlite3_busy_timeout(db, busy_ms);
@@ -166,7 +181,10 @@ sqlite3 *db_open_write(const char *path, int busy_ms, struct err *e)
         goto fail;
     }
     if ((content == CONTENT_EMPTY && !create(db, e)) ||
-        !db_exec(db, "PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON", e))
+        !db_exec(db,
+                 "PRAGMA journal_mode = WAL; PRAGMA cache_size = -16384; PRAGMA foreign_keys = ON",
+                 e) ||
+        !db_exec(db, "CREATE TABLE IF NOT EXISTS " SCHEMA_EXPERIMENTS, e)) /* of an older program */
         goto fail;
     return db;
 fail:

@@ -31,6 +31,9 @@ bool db_exec(struct sqlite3 *db, const char *sql, struct err *e) NODISCARD;
 /* NULL: e says why. */
 struct sqlite3_stmt *db_prepare(struct sqlite3 *db, const char *sql, struct err *e) NODISCARD;
 
+/* Is there a table or view of this name? One that an older program made may lack some. */
+bool db_has(struct sqlite3 *db, const char *name, bool *there, struct err *e) NODISCARD;
+
 /* Steps a query: true with *row = whether there is a row; false on errors. */
 bool db_step(struct sqlite3_stmt *stmt, bool *row, struct err *e) NODISCARD;
 

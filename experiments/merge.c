@@ -149,6 +149,19 @@ static bool copy_quality(sqlite3 *db, struct err *e)
                    e);
 }
 
+/* What `out` says of an experiment stays. A file of an older program has no such table. */
+static bool copy_claims(sqlite3 *db, struct err *e)
+{
+    sqlite3_stmt *stmt =
+        query(db, "SELECT 1 FROM part.sqlite_schema WHERE name = ?1", "experiments", NULL, e);
+    bool there = false, ok = stmt && db_step(stmt, &there, e);
+    sqlite3_finalize(stmt);
+    return ok && (!there || db_exec(db,
+                                    "INSERT OR IGNORE INTO main.experiments (name, claim)"
+                                    " SELECT name, claim FROM part.experiments",
+                                    e));
+}
+
 static bool match_runs(struct match_list *l, sqlite3 *db, struct err *e)
 {
     sqlite3_stmt *stmt =
@@ -178,7 +191,7 @@ static bool copy_all(sqlite3 *db, const struct table_list *t, enum merge_rule ru
                      struct merge_counts *n, struct err *e)
 {
     struct match_list l = {.n = 0};
-    bool ok = match_runs(&l, db, e) && copy_quality(db, e);
+    bool ok = match_runs(&l, db, e) && copy_quality(db, e) && copy_claims(db, e);
     for (size_t i = 0; ok && i < l.n; i++) {
         const struct match *m = &l.match[i];
         bool stays = m->to != NO_RUN && rule == MERGE_LATER && (m->same || !m->later);

@@ -6,4 +6,7 @@ enum { SCHEMA_VERSION = 1 }; /* = PRAGMA user_version of schema.sql */
 
 extern const char schema_sql[];
 
+/* The table that databases of version 1 got later than the others. */
+#define SCHEMA_EXPERIMENTS "experiments (name TEXT PRIMARY KEY, claim TEXT NOT NULL) WITHOUT ROWID"
+
 #endif

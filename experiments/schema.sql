@@ -52,6 +52,13 @@ CREATE TABLE runs (
     UNIQUE (config_hash, seed, rep)
 );
 
+-- What an experiment claims, as its file says. Databases of older programs get this table when they
+-- are written to.
+CREATE TABLE experiments (
+    name  TEXT PRIMARY KEY, -- = runs.experiment
+    claim TEXT NOT NULL     -- in words; '': none
+) WITHOUT ROWID;
+
 -- One number of a run. Names and definitions: `tandem list metrics`.
 -- request_rows_dropped, if there: how many rows `requests` lacks (max_request_rows); the other
 -- metrics count them all the same.
@@ -144,9 +151,9 @@ CREATE TABLE timeline (
     at_ns  INTEGER NOT NULL,
     series TEXT NOT NULL, -- waiting, running: requests; kv_utilisation: 0..1; batch_tokens: tokens;
                           -- service:<tenant>: cumulative service
-    value  REAL
-);
-CREATE INDEX timeline_of_run ON timeline (run_id, series, at_ns);
+    value  REAL,
+    PRIMARY KEY (run_id, series, at_ns)
+) WITHOUT ROWID;
 
 -- Distributions, 16 buckets an octave; empty buckets are left out.
 CREATE TABLE histograms (
@@ -215,3 +222,51 @@ FROM (SELECT r.experiment, r.point, r.scheduler, r.router, r.kv_policy, r.config
       FROM runs AS r JOIN summary AS s ON s.run_id = r.id
       GROUP BY r.experiment, r.point, r.config_hash, r.seed, s.metric)
 GROUP BY experiment, point, config_hash, metric;
+
+-- Which configurations of an experiment are worth having: on_front = 1 if no other one does as well
+-- in goodput, TTFT, fairness and cost, and better in one of them. front_* ask the same of goodput
+-- and one other figure. Means over the seeds, as in `compare`; a figure that was not measured is the
+-- worst. Only what had the same work is compared (the keys trace and slo).
+--   gpus       replicas x tensor_parallel_size
+--   gpu_hours  GPU-hours for 1,000 good requests: gpus / goodput_rps / 3.6; NULL: none was good
+CREATE VIEW pareto (experiment, point, config_hash, workload, n_seeds, gpus, goodput_rps,
+                    ttft_ms_p99, jain_index, gpu_hours, on_front, front_latency, front_fairness,
+                    front_cost) AS
+WITH of_seed AS (
+    SELECT r.experiment, r.config_hash, r.seed, min(r.id) AS id,
+           avg(CASE s.metric WHEN 'goodput_rps' THEN s.value END) AS goodput,
+           avg(CASE s.metric WHEN 'ttft_ms_p99' THEN s.value END) AS ttft,
+           avg(CASE s.metric WHEN 'jain_index' THEN s.value END) AS jain
+    FROM runs AS r JOIN summary AS s ON s.run_id = r.id
+    WHERE s.metric IN ('goodput_rps', 'ttft_ms_p99', 'jain_index')
+    GROUP BY r.experiment, r.config_hash, r.seed
+), of_config AS (
+    SELECT experiment, config_hash, min(id) AS id, count(*) AS n_seeds, avg(goodput) AS goodput,
+           avg(ttft) AS ttft, avg(jain) AS jain
+    FROM of_seed GROUP BY experiment, config_hash
+), figures AS MATERIALIZED (
+    SELECT c.*, coalesce(r.point, r.scheduler || '/' || r.router || '/' || r.kv_policy) AS point,
+           (SELECT group_concat(key || '=' || value, ' ') FROM json_each(r.config)
+            WHERE key IN ('trace', 'slo') OR key LIKE 'trace.%') AS workload,
+           r.replicas * (r.config ->> '$.tensor_parallel_size') AS gpus,
+           -- the larger the better, NULL the worst
+           coalesce(c.goodput, 0) AS g, coalesce(-c.ttft, -9e999) AS l, coalesce(c.jain, 0) AS f,
+           coalesce(-r.replicas * (r.config ->> '$.tensor_parallel_size')
+                    / nullif(c.goodput, 0), -9e999) AS p
+    FROM of_config AS c JOIN (SELECT id, point, scheduler, router, kv_policy, replicas,
+                                     CASE WHEN json_valid(config) THEN config END AS config
+                              FROM runs) AS r ON r.id = c.id
+), fronts AS (
+    SELECT a.id,
+           max(b.g >= a.g AND b.l >= a.l AND b.f >= a.f AND b.p >= a.p
+               AND (b.g > a.g OR b.l > a.l OR b.f > a.f OR b.p > a.p)) AS beaten,
+           max(b.g >= a.g AND b.l >= a.l AND (b.g > a.g OR b.l > a.l)) AS beaten_l,
+           max(b.g >= a.g AND b.f >= a.f AND (b.g > a.g OR b.f > a.f)) AS beaten_f,
+           max(b.g >= a.g AND b.p >= a.p AND (b.g > a.g OR b.p > a.p)) AS beaten_p
+    FROM figures AS a JOIN figures AS b
+         ON b.experiment IS a.experiment AND b.workload IS a.workload
+    GROUP BY a.id
+)
+SELECT experiment, point, config_hash, workload, n_seeds, gpus, goodput, ttft, jain,
+       gpus / nullif(goodput, 0) / 3.6, NOT beaten, NOT beaten_l, NOT beaten_f, NOT beaten_p
+FROM figures JOIN fronts USING (id);

@@ -43,47 +43,66 @@ static bool is_finished(sqlite3_stmt *stmt, const struct experiment_point *p, bo
     return ok;
 }
 
-/* db NULL: nothing is there. */
-static bool plan(struct sweep_plan *p, const struct experiment *x, const struct sweep_options *o,
-                 sqlite3 *db, struct err *e)
+/* The database at `path` to read; *db stays NULL where nothing is there. */
+static bool open_if_there(sqlite3 **db, const char *path, struct err *e)
+{
+    struct stat st;
+    if (!path || stat(path, &st) != 0 || st.st_size == 0)
+        return true;
+    *db = db_open_read(path, e);
+    return *db != NULL;
+}
+
+/* The question to a database whether it has a point; *stmt stays NULL without one. */
+static bool prepare_finished(sqlite3_stmt **stmt, sqlite3 *db, struct err *e)
+{
+    if (db)
+        *stmt = db_prepare(db,
+                           "SELECT 1 FROM runs WHERE config_hash = ? AND seed = ? AND rep = ?"
+                           " AND inputs_sha256 = ? AND git_revision = ? AND dirty = ?",
+                           e);
+    return !db || *stmt;
+}
+
+/* Either may be NULL: nothing is there. */
+static bool plan_without(struct sweep_plan *p, const struct experiment *x,
+                         const struct sweep_options *o, sqlite3 *db, sqlite3 *have, struct err *e)
 {
     uint64_t n = experiment_points(x);
-    bool look = db && !o->fresh, ok = true;
+    sqlite3_stmt *stmt[2] = {NULL, NULL};
     *p = (struct sweep_plan){.point = mem_alloc((n / o->shards + 1) * sizeof *p->point)};
-    sqlite3_stmt *stmt = NULL;
-    if (look)
-        stmt = db_prepare(db,
-                          "SELECT 1 FROM runs WHERE config_hash = ? AND seed = ? AND rep = ?"
-                          " AND inputs_sha256 = ? AND git_revision = ? AND dirty = ?",
-                          e);
-    if (look && !stmt)
-        return false;
+    bool ok = prepare_finished(&stmt[0], db, e) && prepare_finished(&stmt[1], have, e);
     for (uint64_t i = o->shard; ok && i < n; i += o->shards) {
         struct experiment_point point = experiment_point(x, i);
         bool finished = false;
-        if (look)
-            ok = is_finished(stmt, &point, &finished, e);
+        for (size_t k = 0; ok && !finished && k < ARRAY_LEN(stmt); k++)
+            ok = !stmt[k] || is_finished(stmt[k], &point, &finished, e);
         if (finished)
             p->kept++;
         else
             p->point[p->n++] = i;
     }
-    sqlite3_finalize(stmt);
+    for (size_t k = 0; k < ARRAY_LEN(stmt); k++)
+        sqlite3_finalize(stmt[k]);
+    return ok;
+}
+
+static bool plan(struct sweep_plan *p, const struct experiment *x, const struct sweep_options *o,
+                 sqlite3 *db, struct err *e)
+{
+    sqlite3 *have = NULL;
+    bool ok = open_if_there(&have, o->have, e) &&
+              plan_without(p, x, o, o->fresh ? NULL : db, o->fresh ? NULL : have, e);
+    sqlite3_close(have);
     return ok;
 }
 
 bool sweep_plan(struct sweep_plan *p, const struct experiment *x, const struct sweep_options *o,
                 struct err *e)
 {
-    struct stat st;
     sqlite3 *db = NULL;
     *p = (struct sweep_plan){.n = 0};
-    if (stat(o->db, &st) == 0 && st.st_size > 0) {
-        db = db_open_read(o->db, e);
-        if (!db)
-            return false;
-    }
-    bool ok = plan(p, x, o, db, e);
+    bool ok = open_if_there(&db, o->db, e) && plan(p, x, o, db, e);
     sqlite3_close(db);
     return ok;
 }
@@ -97,7 +116,8 @@ void sweep_plan_release(struct sweep_plan *p)
 
 struct parts {
     char path[PATH_SIZE];
-    int fd; /* of the folder, locked; -1: not open */
+    int fd;   /* of the folder; -1: not open */
+    int lock; /* the file LOCK in it, locked; -1: not open */
 };
 
 static void part_path(const struct parts *p, uint64_t point, char out[PATH_SIZE])
@@ -106,23 +126,50 @@ static void part_path(const struct parts *p, uint64_t point, char out[PATH_SIZE]
     CHECK(n > 0 && n < PATH_SIZE, "sweep: a part's path fits", "%s", p->path);
 }
 
+/* A file, because a folder on NFS cannot be locked. */
+#define LOCK "lock"
+
 /* What a killed sweep left. */
 static bool empty_parts(const struct parts *p, struct err *e)
 {
     DIR *dir = fdopendir(dup(p->fd));
     bool ok = dir != NULL;
     const struct dirent *entry;
+    if (dir)
+        rewinddir(dir); /* a copy of a descriptor goes on where that one was */
     while (ok && (entry = readdir(dir)) != NULL)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+            strcmp(entry->d_name, LOCK) != 0)
             ok = unlinkat(p->fd, entry->d_name, 0) == 0;
     if (dir)
         closedir(dir);
     return ok || err_set(e, "%s: cannot be emptied: %s; remove it", p->path, strerror(errno));
 }
 
+static bool lock_parts(struct parts *p, const char *db, struct err *e)
+{
+    struct stat st = {0};
+    int fd = openat(p->fd, LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    bool locked = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+    int why = errno;
+    if (locked && fstat(fd, &st) == 0 && st.st_nlink > 0) { /* 0: its owner just removed it */
+        p->lock = fd;
+        return true;
+    }
+    if (fd >= 0)
+        close(fd);
+    if (locked || (fd >= 0 && why == EWOULDBLOCK))
+        return err_set(e,
+                       "%s: another sweep writes to it; wait for it, or give this one a database "
+                       "of its own (--db) and merge them later",
+                       db);
+    return err_set(e, "%s/" LOCK ": cannot be locked: %s; write to another disk with --db", p->path,
+                   strerror(why));
+}
+
 static bool open_parts(struct parts *p, const char *db, struct err *e)
 {
-    p->fd = -1;
+    p->fd = p->lock = -1;
     int n = snprintf(p->path, sizeof p->path, "%s.parts", db);
     if (n < 0 || n > PATH_SIZE - 64)
         return err_set(e, "--db: the path is too long");
@@ -132,20 +179,27 @@ static bool open_parts(struct parts *p, const char *db, struct err *e)
     p->fd = open(p->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (p->fd < 0)
         return err_set(e, "%s: %s; move it away", p->path, strerror(errno));
-    if (flock(p->fd, LOCK_EX | LOCK_NB) != 0)
-        return err_set(e,
-                       "%s: another sweep writes to it; wait for it, or give this one a database "
-                       "of its own (--db) and merge them later",
-                       db);
-    return empty_parts(p, e);
+    return lock_parts(p, db, e) && empty_parts(p, e);
+}
+
+/* Of this process. */
+static void release_parts(struct parts *p)
+{
+    if (p->fd >= 0)
+        close(p->fd);
+    if (p->lock >= 0)
+        close(p->lock);
+    p->fd = p->lock = -1;
 }
 
 static void close_parts(struct parts *p)
 {
-    if (p->fd < 0)
-        return;
-    (void)rmdir(p->path); /* stays where something is left in it: the next sweep empties it */
-    close(p->fd);
+    struct err ignored = {0};
+    if (p->lock >= 0 && empty_parts(p, &ignored)) { /* else it stays: the next sweep says why */
+        (void)unlinkat(p->fd, LOCK, 0);
+        (void)rmdir(p->path);
+    }
+    release_parts(p);
 }
 
 /* ---- running ---- */
@@ -183,9 +237,7 @@ static bool run_point(void *self, uint64_t i, struct err *e)
     struct run_options o = {.quiet = true};
     struct run_job j;
     char path[PATH_SIZE];
-    if (s->parts.fd >= 0) /* the lock is to end with the parent, not with the last worker */
-        close(s->parts.fd);
-    s->parts.fd = -1;
+    release_parts(&s->parts); /* the lock is to end with the parent, not with the last worker */
     part_path(&s->parts, i, path);
     (void)unlink(path); /* of a worker that died */
     run_job_init(&j);
@@ -285,6 +337,19 @@ static bool update_runs(struct sweep *s, const char *sql, struct err *e)
     return ok;
 }
 
+static bool store_claim(struct sweep *s, struct err *e)
+{
+    bool row;
+    sqlite3_stmt *stmt = db_prepare(s->db, "INSERT OR REPLACE INTO experiments VALUES (?, ?)", e);
+    if (stmt) {
+        sqlite3_bind_text(stmt, 1, s->x->name, -1, SQLITE_STATIC);
+        sqlite3_bind_text(stmt, 2, s->x->claim, -1, SQLITE_STATIC);
+    }
+    bool ok = stmt && db_step(stmt, &row, e);
+    sqlite3_finalize(stmt);
+    return ok;
+}
+
 /* What the database calls a run of this experiment is one of its points, and the other way round:
  * runs of points that the file no longer has stay, without the name; those that somebody else made
  * get it. */
@@ -300,7 +365,8 @@ static bool relabel(struct sweep *s, struct err *e)
     };
     if (!db_exec(s->db, "BEGIN IMMEDIATE", e))
         return false;
-    bool ok = list_points(s, e) && update_runs(s, sql[0], e) && update_runs(s, sql[1], e);
+    bool ok = list_points(s, e) && update_runs(s, sql[0], e) && update_runs(s, sql[1], e) &&
+              store_claim(s, e);
     return db_exec(s->db, ok ? "COMMIT" : "ROLLBACK", e) && ok;
 }
 

@@ -3,7 +3,7 @@
  * What must hold: this process alone writes the database, a run at a time, so that whatever is
  * killed at any moment costs the runs under way and nothing else; a point is run again only if its
  * run is not there, or is of another program or other inputs. Runs under way are files in the
- * folder DB.parts, which is locked, emptied at the start and gone at the end. */
+ * folder DB.parts, which is locked (by a file in it), emptied at the start and gone at the end. */
 #ifndef EXPERIMENTS_SWEEP_H
 #define EXPERIMENTS_SWEEP_H
 
@@ -11,6 +11,7 @@
 
 struct sweep_options {
     const char *db;
+    const char *have;       /* another database, whose runs are not run either; NULL: none */
     unsigned jobs;          /* processes */
     uint32_t shard, shards; /* points i with i % shards == shard */
     bool fresh;             /* finished points, too */
@@ -26,7 +27,7 @@ enum { SWEEP_MAX_REPORTS = 20 };
 struct sweep_plan {
     uint64_t *point; /* to run, in order */
     uint64_t n;
-    uint64_t kept; /* of the shard, finished before */
+    uint64_t kept; /* of the shard, finished before, in either database */
 };
 
 struct sweep_outcome {

@@ -7,53 +7,13 @@
 # By default a trace of 1,500 requests, 60 points and 8 kills: seconds. The bar of the design is the
 # Azure hour, 1,000 points and 20 kills.
 set -u
-tandem=$(realpath "$1")
 trace=${2:-generate:poisson,n=1500,rate=20,tenants=4}
 points=${3:-60}
 kills=${4:-8}
-if ! command -v sqlite3 >/dev/null; then
-    echo 'SKIP: no sqlite3 shell; apt-get install sqlite3'
-    exit 77
-fi
 [[ -e $trace ]] && trace=$(realpath "$trace")
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-failures=0
-
-fail() {
-    echo "FAIL: $1"
-    tail -n 5 out err 2>/dev/null | sed 's/^/  /'
-    failures=$((failures + 1))
-}
-same() { [[ $2 == "$3" ]] || fail "$1: $3, not $2"; }
-# has TEXT FILE
-has() { grep -qF -- "$1" "$2" || fail "no \"$1\" in $2"; }
+# shellcheck source=tests/cli/lib.sh
+. tests/cli/lib.sh "$1"
 sweep() { "$tandem" sweep "$@" >out 2>err; }
-# bad TEXT ARGUMENT...: exit code 2 and one line with TEXT.
-bad() {
-    local text=$1
-    shift
-    "$tandem" "$@" >out 2>err
-    same "exit code of tandem $*" 2 $?
-    same "lines on stderr of tandem $*" 1 "$(wc -l <err)"
-    has "$text" err
-}
-
-# rows DB: every row of a database, with the key of its run in place of ids, without wall times.
-rows() { all_rows "$1" | LC_ALL=C sort; }
-all_rows() {
-    local table columns
-    sqlite3 "$1" "SELECT config_hash, seed, rep, experiment, point, config, digest, trace_sha256,
-        inputs_sha256, scheduler, slo_source, cost_model, git_revision, dirty, status FROM runs"
-    for table in summary requests tenants timeline histograms; do
-        columns=$(sqlite3 "$1" "SELECT group_concat('t.' || name) FROM
-            pragma_table_info('$table') WHERE name <> 'run_id'")
-        sqlite3 "$1" "SELECT '$table', config_hash, seed, rep, $columns FROM $table AS t
-            JOIN runs AS r ON r.id = t.run_id"
-    done
-}
-runs() { sqlite3 "$1" 'SELECT count(*) FROM runs' 2>/dev/null || echo 0; }
 
 seeds=$(seq -s, 1 $((points / 6)))
 points=$((points / 6 * 6))
@@ -157,6 +117,7 @@ same 'each line says who says it' '' "$(grep -v '^tandem: ' err)"
 same 'the other one is kept' 1 "$(runs some.db)"
 
 # ---- shards and merging ----
+printf 'not a database, and longer than nothing' >plain.db
 for shard in 1 2 3 4; do sweep e.json --db s$shard.db --shard $shard/4 || fail "shard $shard"; done
 "$tandem" merge merged.db s1.db s2.db s3.db >out 2>err || fail 'merge'
 "$tandem" merge merged.db s4.db s2.db >out 2>err || fail 'merge again'
@@ -168,6 +129,15 @@ bad 'give OUT.db' merge merged.db
 sqlite3 s1.db 'PRAGMA user_version = 7'
 bad 's1.db: made by a newer tandem (schema 7' merge new.db s2.db s1.db
 same 'what is refused makes nothing' '' "$(ls new.db 2>/dev/null)"
+
+sweep e.json --db rest.db --have merged.db --dry-run || fail 'a dry run beside another database'
+has "0 points to run, $points in rest.db or merged.db already" out
+"$tandem" merge half.db s2.db s3.db >out 2>err || fail 'merge two'
+sweep e.json --db rest.db --have half.db || fail 'what another database lacks'
+same 'what the other one has is not run' "$((points - $(runs half.db)))" "$(runs rest.db)"
+"$tandem" merge half.db rest.db >out 2>err || fail 'merge the rest'
+same 'and the rest completes it' "$(sha256sum <whole.rows)" "$(rows half.db | sha256sum)"
+bad 'plain.db' sweep e.json --db rest2.db --have plain.db
 
 # ---- run again, other inputs, other names ----
 sweep e.json --db s2.db --shard 2/4 --fresh || fail 'fresh'
@@ -198,13 +168,13 @@ bad 'unknown option --shrad; the nearest is --shard' sweep e.json --shrad 1/2
 echo '{"name": "x", "axes": {"schedulr": ["fcfs"]}}' >typo.json
 bad 'typo.json:1:24: axes: schedulr: unknown key; the nearest is scheduler' sweep typo.json
 bad '/nonexistent/t.db.parts: cannot be made' sweep one.json --db /nonexistent/t.db
-printf 'not a database, and longer than nothing' >plain.db
 bad 'plain.db' sweep one.json --db plain.db
 mkdir held.db.parts
-exec 4<held.db.parts
+exec 4>held.db.parts/lock
 flock 4
 bad 'held.db: another sweep writes to it' sweep one.json --db held.db
-exec 4<&-
+same 'what others hold stays' held.db.parts/lock "$(ls held.db.parts/lock)"
+exec 4>&-
 sweep one.json --db held.db || fail 'what others left'
 (
     trap '' XFSZ
@@ -218,8 +188,4 @@ sweep e.json --db full.db || fail 'after the full disk'
 same 'after a full disk the rows are the same' "$(sha256sum <whole.rows)" \
     "$(rows full.db | sha256sum)"
 
-if [[ $failures != 0 ]]; then
-    echo "sweep.sh: $failures failed"
-    exit 1
-fi
-echo 'sweep.sh: all well'
+finish sweep.sh
