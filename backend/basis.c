@@ -24,6 +24,12 @@ static const struct basis_doc docs[] = {
     [BASIS_PREFILL_PAIRS] = {"prefill_pairs", "pair", "FLOPs of prompts' attention", false, false},
     [BASIS_PREFILL_HISTORY] = {"prefill_history", "token", "KV read by later chunks of prompts",
                                false, false},
+    [BASIS_CONTEXT_PART] = {"context_part", "token",
+                            "KV read by decodes: few of them do not fill the GPU", true, true},
+    [BASIS_PREFILL_LONGEST] = {"prefill_longest", "token", "KV of the longest prompt, in a row",
+                               false, false},
+    [BASIS_PREFILL_WORK] = {"prefill_work", "pair",
+                            "FLOPs of prompts' attention, or the time of the longest", true, false},
 };
 _Static_assert(ARRAY_LEN(docs) == N_BASIS_KINDS, "every kind of term is described");
 
@@ -77,6 +83,12 @@ double basis_value(const struct basis_term *t, const struct batch_shape *s)
         return s->prefill_pairs;
     case BASIS_PREFILL_HISTORY:
         return (double)s->prefill_history_sum;
+    case BASIS_CONTEXT_PART:
+        return between(context, t->from, t->to);
+    case BASIS_PREFILL_LONGEST:
+        return s->prefill_context_max;
+    case BASIS_PREFILL_WORK:
+        return MAX(s->prefill_pairs, t->from * s->prefill_context_max);
     case N_BASIS_KINDS:
         break;
     }
@@ -86,13 +98,18 @@ double basis_value(const struct basis_term *t, const struct batch_shape *s)
 struct basis_line basis_line(const struct basis_term *t, const struct batch_shape *s)
 {
     const double forever = (double)INFINITY;
-    double knee = t->from * s->n_decode;
+    double knee = t->from * s->n_decode, context = (double)s->decode_context_sum;
     switch (t->kind) {
     case BASIS_DECODE_CONTEXT:
         return (struct basis_line){0, 1, forever};
     case BASIS_CONTEXT_BEYOND:
-        return (double)s->decode_context_sum > knee ? (struct basis_line){-knee, 1, forever}
-                                                    : (struct basis_line){0, 0, knee};
+        return context > knee ? (struct basis_line){-knee, 1, forever}
+                              : (struct basis_line){0, 0, knee};
+    case BASIS_CONTEXT_PART:
+        if (context > t->to)
+            return (struct basis_line){t->to - t->from, 0, forever};
+        return context > t->from ? (struct basis_line){-t->from, 1, t->to}
+                                 : (struct basis_line){0, 0, t->from};
     default:
         return (struct basis_line){basis_value(t, s), 0, forever};
     }

@@ -19,6 +19,11 @@ enum basis_kind {
     BASIS_PROMPTS,         /* prompts that compute a chunk */
     BASIS_PREFILL_PAIRS,   /* FLOPs of their attention; (query, key) pairs */
     BASIS_PREFILL_HISTORY, /* KV bytes it reads; tokens computed before */
+    BASIS_CONTEXT_PART,    /* decode_context, the part of the sum between `from` and `to` */
+    BASIS_PREFILL_LONGEST, /* tokens of the longest prompt, up to its chunk's end: one block of
+                              threads goes through them all */
+    BASIS_PREFILL_WORK,    /* prefill_pairs, and at least `from` a token of the longest prompt: as
+                              many as the GPU would compute meanwhile if it were full */
     N_BASIS_KINDS
 };
 

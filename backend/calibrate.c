@@ -23,7 +23,7 @@
  * of two, so few that sizes between measured ones are met. More than 512 tokens run outside CUDA
  * graphs (vLLM). Attention reads KV in pages of 128 keys or so: shorter contexts cost less a
  * token. */
-static const struct basis_term basis[] = {
+static const struct basis_term coarse[] = {
     {BASIS_STEP, 0, ANY},
     {BASIS_PROMPT_STEP, 0, ANY},
     {BASIS_TOKENS_BEYOND, 512, ANY},
@@ -40,8 +40,61 @@ static const struct basis_term basis[] = {
     {BASIS_PREFILL_PAIRS, 0, ANY},
     {BASIS_PREFILL_HISTORY, 0, ANY},
 };
-#define COLUMNS ARRAY_LEN(basis)
-_Static_assert(ARRAY_LEN(basis) <= FITTED_TERMS_MAX, "a model holds all terms");
+
+/* For `tandem profile`, whose points are many and everywhere. GEMMs: tiles are 64 to 256 rows, and
+ * just above 384 and 1,024 cuBLAS takes others that are slower, so these two steps are steep.
+ * Decode attention: contexts are cut into pieces, and until there are enough long ones to fill the
+ * GPU what a token costs falls. Prefill attention: a tile of 32 tokens goes through all that is
+ * before it; until there are about 512 tokens of them, some of the GPU waits for the longest. */
+static const struct basis_term fine[] = {
+    {BASIS_STEP, 0, ANY},
+    {BASIS_PROMPT_STEP, 0, ANY},
+    {BASIS_TOKENS, 0, 32},
+    {BASIS_TOKENS, 32, 64},
+    {BASIS_TOKENS, 64, 128},
+    {BASIS_TOKENS, 128, 192},
+    {BASIS_TOKENS, 192, 256},
+    {BASIS_TOKENS, 256, 384},
+    {BASIS_TOKENS, 384, 416},
+    {BASIS_TOKENS, 416, 512},
+    {BASIS_TOKENS, 512, 640},
+    {BASIS_TOKENS, 640, 768},
+    {BASIS_TOKENS, 768, 896},
+    {BASIS_TOKENS, 896, 1024},
+    {BASIS_TOKENS, 1024, 1056},
+    {BASIS_TOKENS, 1056, 1536},
+    {BASIS_TOKENS, 1536, ANY},
+    {BASIS_SEQUENCES, 0, ANY},
+    {BASIS_CONTEXT_PART, 0, 4096},
+    {BASIS_CONTEXT_PART, 4096, 16384},
+    {BASIS_CONTEXT_PART, 16384, 32768},
+    {BASIS_CONTEXT_PART, 32768, 65536},
+    {BASIS_CONTEXT_PART, 65536, 131072},
+    {BASIS_CONTEXT_PART, 131072, ANY},
+    {BASIS_MIXED_CONTEXT, 0, ANY},
+    {BASIS_MIXED_SEQUENCES, 0, ANY},
+    {BASIS_PROMPTS, 0, ANY},
+    {BASIS_PREFILL_WORK, 0, ANY},
+    {BASIS_PREFILL_WORK, 512, ANY},
+    {BASIS_PREFILL_LONGEST, 0, ANY},
+    {BASIS_PREFILL_HISTORY, 0, ANY},
+};
+#define COLUMNS MAX(ARRAY_LEN(coarse), ARRAY_LEN(fine))
+_Static_assert(COLUMNS <= FITTED_TERMS_MAX, "a model holds all terms");
+
+struct basis {
+    const struct basis_term *term;
+    size_t n;
+};
+
+/* Only our own profile says how long the longest prompt of a step is. */
+static struct basis choose_basis(const struct measured_step *step, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (step[i].shape.prefill_context_max > 0)
+            return (struct basis){fine, ARRAY_LEN(fine)};
+    return (struct basis){coarse, ARRAY_LEN(coarse)};
+}
 
 /* ---- what is held out ---- */
 
@@ -143,6 +196,7 @@ static struct place *places(const struct measured_step *step, size_t n, size_t *
 /* ---- the fit ---- */
 
 struct sheet {
+    struct basis basis;
     const struct place *row;
     size_t rows;
     double *x, *y, *weight, *relative;
@@ -150,14 +204,14 @@ struct sheet {
 
 static void fill(struct sheet *s, const struct measured_step *step)
 {
-    s->x = mem_alloc(s->rows * COLUMNS * sizeof *s->x);
+    s->x = mem_alloc(s->rows * s->basis.n * sizeof *s->x);
     s->y = mem_alloc(s->rows * sizeof *s->y);
     s->weight = mem_alloc(s->rows * sizeof *s->weight);
     s->relative = mem_alloc(s->rows * sizeof *s->relative);
     for (size_t i = 0; i < s->rows; i++) {
         const struct measured_step *m = &step[s->row[i].step];
-        for (size_t j = 0; j < COLUMNS; j++)
-            s->x[i * COLUMNS + j] = basis_value(&basis[j], &m->shape);
+        for (size_t j = 0; j < s->basis.n; j++)
+            s->x[i * s->basis.n + j] = basis_value(&s->basis.term[j], &m->shape);
         s->y[i] = m->device_ns;
         s->weight[i] = 1;
     }
@@ -176,8 +230,8 @@ static void weigh(struct sheet *s, const double *coefficient)
 {
     for (size_t i = 0; i < s->rows; i++) {
         double sum = 0;
-        for (size_t j = 0; j < COLUMNS; j++)
-            sum += coefficient[j] * s->x[i * COLUMNS + j];
+        for (size_t j = 0; j < s->basis.n; j++)
+            sum += coefficient[j] * s->x[i * s->basis.n + j];
         s->relative[i] = sum / s->y[i] - 1;
     }
     for (size_t i = 0, end; i < s->rows; i = end) {
@@ -192,7 +246,7 @@ static void weigh(struct sheet *s, const double *coefficient)
 static bool fit(struct sheet *s, double coefficient[COLUMNS], struct err *e)
 {
     for (int round = 0; round < ROUNDS; round++) {
-        const struct fit_problem p = {s->rows, COLUMNS, s->x, s->y, s->weight};
+        const struct fit_problem p = {s->rows, s->basis.n, s->x, s->y, s->weight};
         if (!fit_nonnegative(&p, coefficient, e))
             return false;
         weigh(s, coefficient);
@@ -253,7 +307,7 @@ bool calibrate_fit(struct fitted_model *out, const struct measured_step *step, s
                    struct err *e)
 {
     double coefficient[COLUMNS];
-    struct sheet s = {0};
+    struct sheet s = {.basis = choose_basis(step, n)};
     struct place *row = places(step, n, &s.rows);
     s.row = row;
     fill(&s, step);
@@ -263,9 +317,10 @@ bool calibrate_fit(struct fitted_model *out, const struct measured_step *step, s
     if (!ok)
         return false;
     *out = (struct fitted_model){.n_terms = 0};
-    for (size_t j = 0; j < COLUMNS; j++)
+    for (size_t j = 0; j < s.basis.n; j++)
         if (coefficient[j] > 0)
-            out->term[out->n_terms++] = (struct fitted_term){basis[j], rounded(coefficient[j])};
+            out->term[out->n_terms++] =
+                (struct fitted_term){s.basis.term[j], rounded(coefficient[j])};
     measure_range(out, step, n);
     out->held_out_all = held_out_error(out, step, n, N_REGIMES);
     for (enum regime r = 0; r < N_REGIMES; r++)

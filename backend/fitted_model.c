@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define FORMAT "tandem-fitted"
 #define VERSION 1
@@ -134,8 +135,9 @@ static json_t *fitted_json(const struct fitted_model *m)
                                         m->source[i].sha256, "note", m->source[i].note));
     for (enum regime r = 0; r < N_REGIMES; r++)
         json_object_set_new(steps, regimes[r], json_integer((json_int_t)m->fitted_steps[r]));
-    return json_pack("{s:s, s:i, s:s, s:s, s:I, s:o, s:o, s:o, s:s, s:o, s:o}", "format", FORMAT,
-                     "version", VERSION, "model", m->model, "gpu", m->gpu, "tensor_parallel_size",
+    return json_pack("{s:s, s:i, s:s, s:s, s:s*, s:I, s:o, s:o, s:o, s:s, s:o, s:o}", "format",
+                     FORMAT, "version", VERSION, "model", m->model, "gpu", m->gpu, "engine",
+                     *m->engine ? m->engine : NULL, "tensor_parallel_size",
                      (json_int_t)m->tensor_parallel_size, "terms", terms, "fitted_range",
                      ranges_json(m), "fitted_steps", steps, "held_out", m->held_out_how,
                      "held_out_error", errors_json(m), "sources", sources);
@@ -229,6 +231,13 @@ static bool read_text(const struct reader *r, const json_t *in, const char *key,
     int n = snprintf(out, size, "%s", text ? text : "");
     return (n > 0 && (size_t)n < size) ||
            bad(r, "\"%s\" is missing, empty or too long; calibrate again", r->path, key);
+}
+
+/* An older file does not say it. */
+static bool read_engine(const struct reader *r, const json_t *root, struct fitted_model *m)
+{
+    return !json_object_get(root, "engine") ||
+           read_text(r, root, "engine", m->engine, sizeof m->engine);
 }
 
 static bool read_count(const struct reader *r, const json_t *in, const char *key, uint64_t *out)
@@ -343,7 +352,7 @@ static bool read_all(const struct reader *r, const json_t *root, struct fitted_m
         return false;
     m->tensor_parallel_size = (uint32_t)tp;
     return read_text(r, root, "model", m->model, sizeof m->model) &&
-           read_text(r, root, "gpu", m->gpu, sizeof m->gpu) &&
+           read_text(r, root, "gpu", m->gpu, sizeof m->gpu) && read_engine(r, root, m) &&
            read_text(r, root, "held_out", m->held_out_how, sizeof m->held_out_how) &&
            read_errors(r, json_object_get(root, "held_out_error"), m) &&
            read_terms(r, json_object_get(root, "terms"), m) &&
@@ -351,7 +360,7 @@ static bool read_all(const struct reader *r, const json_t *root, struct fitted_m
            read_sources(r, json_object_get(root, "sources"), m);
 }
 
-bool fitted_load(struct fitted_model *m, const char *path, struct err *e)
+static bool load_file(struct fitted_model *m, const char *path, struct err *e)
 {
     json_error_t why;
     json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
@@ -363,4 +372,15 @@ bool fitted_load(struct fitted_model *m, const char *path, struct err *e)
     bool ok = read_all(&r, root, m);
     json_decref(root);
     return ok;
+}
+
+bool fitted_load(struct fitted_model *m, const char *path, struct err *e)
+{
+    char inside[4096];
+    struct stat st;
+    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+        return load_file(m, path, e);
+    int n = snprintf(inside, sizeof inside, "%s/" FITTED_IN_FOLDER, path);
+    return n < (int)sizeof inside ? load_file(m, inside, e)
+                                  : err_set(e, "%s: the name is too long", path);
 }

@@ -8,7 +8,7 @@
 #include "backend/fit.h"
 #include "backend/measured.h"
 
-#define FITTED_TERMS_MAX 32u
+#define FITTED_TERMS_MAX 48u
 #define FITTED_SOURCES_MAX 8u
 #define FITTED_SHA256_HEX 65u
 
@@ -25,6 +25,7 @@ struct fitted_source {
 
 struct fitted_model {
     char model[64], gpu[64];
+    char engine[32]; /* whose steps those were (sim/engine_model.h); "": it does not say */
     uint32_t tensor_parallel_size;
     struct fitted_term term[FITTED_TERMS_MAX];
     size_t n_terms;
@@ -47,6 +48,8 @@ void fitted_decode_line(const struct fitted_model *m, const struct batch_shape *
  * there are decodes. */
 bool fitted_extrapolates(const struct fitted_model *m, const struct batch_shape *s);
 
+/* `path`: the file, or a folder of `tandem profile`, which holds it as FITTED_IN_FOLDER. */
+#define FITTED_IN_FOLDER "fitted.json"
 bool fitted_load(struct fitted_model *m, const char *path, struct err *e) NODISCARD;
 bool fitted_save(const struct fitted_model *m, const char *path, struct err *e) NODISCARD;
 

@@ -9,6 +9,7 @@
 #include "backend/calibrate.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
+#include "experiments/profile_file.h"
 #include "experiments/profile_steps.h"
 #include "experiments/sha256.h"
 #include "experiments/steps_file.h"
@@ -92,7 +93,8 @@ static const struct argp argp = {
     .parser = parse,
     .args_doc = "SOURCE",
     .doc = "Fits a cost model to measured steps.\v"
-           "SOURCE is a database with steps (`tandem run --steps`), the folder of a profile, or a "
+           "SOURCE is a database with steps (`tandem run --steps`), the folder of a profile (ours "
+           "or of operators), or a "
            "CSV, plain or gzip, one step a line, with the columns " STEPS_CSV_COLUMNS ".",
 };
 
@@ -100,9 +102,26 @@ static const struct argp argp = {
 
 struct material {
     struct steps_file steps;
-    struct profile_steps profile; /* of a folder: its operators, too */
+    struct profile_steps profile; /* of a folder of operators: these, too */
     bool is_profile;
+    char path[PROFILE_PATH_MAX]; /* what the steps come from */
+    char engine[32];             /* whose steps they are; "": it does not say */
 };
+
+/* Steps that `tandem profile` measured. */
+static bool read_measured(struct material *m, const struct input *in, struct err *e)
+{
+    struct profile_about about;
+    if (!profile_about_read(&about, in->source, e) ||
+        !profile_path(m->path, in->source, PROFILE_STEPS, e) ||
+        !steps_read_csv(&m->steps, m->path, e))
+        return false;
+    m->is_profile = false;
+    snprintf(m->engine, sizeof m->engine, "%s", about.engine);
+    snprintf(m->steps.model, sizeof m->steps.model, "%s", about.model);
+    snprintf(m->steps.gpu, sizeof m->steps.gpu, "%s", about.gpu);
+    return true;
+}
 
 static bool read_source(struct material *m, struct input *in, struct err *e)
 {
@@ -112,6 +131,10 @@ static bool read_source(struct material *m, struct input *in, struct err *e)
     m->is_profile = S_ISDIR(st.st_mode);
     if (in->run && !steps_is_db(in->source))
         return err_set(e, "calibrate: --run is for a database, which %s is not", in->source);
+    if (m->is_profile && profile_is_ours(in->source))
+        return read_measured(m, in, e);
+    if (!profile_path(m->path, in->source, NULL, e))
+        return false;
     if (m->is_profile)
         return profile_steps_read(
             &m->profile, &m->steps,
@@ -132,6 +155,7 @@ static bool name_machine(struct fitted_model *f, const struct material *m, const
     if (!*gpu || (in->gpu && !m->is_profile))
         gpu = in->gpu ? in->gpu : "h200";
     f->tensor_parallel_size = in->tp;
+    snprintf(f->engine, sizeof f->engine, "%s", m->engine);
     int a = snprintf(f->model, sizeof f->model, "%s", model);
     int b = snprintf(f->gpu, sizeof f->gpu, "%s", gpu);
     return (a < (int)sizeof f->model && b < (int)sizeof f->gpu) ||
@@ -145,14 +169,12 @@ static const char *base_name(const char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
-static bool name_source(struct fitted_model *f, const struct material *m, const struct input *in,
-                        struct err *e)
+static bool name_source(struct fitted_model *f, const struct material *m, struct err *e)
 {
     struct fitted_source *s = &f->source[f->n_sources++];
-    snprintf(s->file, sizeof s->file, "%s", base_name(in->source));
+    snprintf(s->file, sizeof s->file, "%.*s", (int)sizeof s->file - 1, base_name(m->path));
     snprintf(s->note, sizeof s->note, "%s", m->steps.note);
-    return m->is_profile ? sha256_path(in->source, s->sha256, e)
-                         : sha256_file(in->source, s->sha256, e);
+    return m->is_profile ? sha256_path(m->path, s->sha256, e) : sha256_file(m->path, s->sha256, e);
 }
 
 /* ---- what is printed ---- */
@@ -215,7 +237,7 @@ static bool calibrate(struct material *m, struct input *in, struct err *e)
     if (!s->says_held_out)
         how = calibrate_hold_out(s->step, s->n, in->hold_out, in->seed);
     if (!calibrate_fit(&f, s->step, s->n, e) || !name_machine(&f, m, in, e) ||
-        !name_source(&f, m, in, e))
+        !name_source(&f, m, e))
         return false;
     snprintf(f.held_out_how, sizeof f.held_out_how, "%s", how);
     if (!fitted_save(&f, in->out, e))

@@ -9,28 +9,35 @@
 #include "backend/describe.h"
 #include "backend/fitted_model.h"
 #include "backend/profile.h"
+#include "experiments/profile_file.h"
 
-/* What a profile is of, and the backend that reads it: a folder holds measured operators, a file is
- * one of `calibrate`, which does not say the type of weights. `*backend` NULL: there is no profile.
- */
-static bool read_names(const char *path, struct profile_names *names, const char **backend,
-                       struct err *e)
+/* What a profile is of, and what reads it. */
+struct origin {
+    const char *backend; /* NULL: there is no profile */
+    struct profile_names names;
+    char engine[32]; /* whose steps were measured; "": it does not say */
+};
+
+/* A folder holds measured operators, or is one of `tandem profile`; a file is one of `calibrate`,
+ * which does not say the type of weights. */
+static bool read_origin(const char *path, struct origin *o, struct err *e)
 {
     struct fitted_model fitted;
     struct stat st;
-    *backend = NULL;
+    *o = (struct origin){.backend = NULL};
     if (!path || *path == '\0')
         return true;
     if (stat(path, &st) != 0)
         return err_set(e, "profile: %s: %s; give the folder of a profile", path, strerror(errno));
-    *backend = S_ISDIR(st.st_mode) ? "table" : "fitted";
-    if (S_ISDIR(st.st_mode))
-        return profile_names(path, names, e);
-    *names = (struct profile_names){.dtype = ""};
+    bool operators = S_ISDIR(st.st_mode) && !profile_is_ours(path);
+    o->backend = operators ? "table" : "fitted";
+    if (operators)
+        return profile_names(path, &o->names, e);
     if (!fitted_load(&fitted, path, e))
         return false;
-    snprintf(names->model, sizeof names->model, "%s", fitted.model);
-    snprintf(names->gpu, sizeof names->gpu, "%s", fitted.gpu);
+    snprintf(o->names.model, sizeof o->names.model, "%s", fitted.model);
+    snprintf(o->names.gpu, sizeof o->names.gpu, "%s", fitted.gpu);
+    snprintf(o->engine, sizeof o->engine, "%s", fitted.engine);
     return true;
 }
 
@@ -64,15 +71,20 @@ static bool set_backend(struct config *c, const char *reader, const char *path, 
     return backend || config_set(c, "backend", reader, e);
 }
 
+static bool set_engine(struct config *c, const char *engine, struct err *e)
+{
+    return config_is_set(c, "engine") || *engine == '\0' || config_set(c, "engine", engine, e);
+}
+
 bool profile_defaults(struct config *c, struct err *e)
 {
-    const char *path = json_string_value(json_object_get(c->flat, "profile")), *backend;
-    struct profile_names names;
-    if (!read_names(path, &names, &backend, e))
+    const char *path = json_string_value(json_object_get(c->flat, "profile"));
+    struct origin o;
+    if (!read_origin(path, &o, e))
         return false;
-    return !backend || (set_backend(c, backend, path, e) &&
-                        set_named(c, "model", names.model, preset_model_named, path, e) &&
-                        set_named(c, "gpu", names.gpu, preset_gpu_named, path, e));
+    return !o.backend || (set_backend(c, o.backend, path, e) && set_engine(c, o.engine, e) &&
+                          set_named(c, "model", o.names.model, preset_model_named, path, e) &&
+                          set_named(c, "gpu", o.names.gpu, preset_gpu_named, path, e));
 }
 
 static bool same(const char *what, const char *measured, const char *used,
@@ -88,15 +100,14 @@ bool profile_agrees(const struct config *c, const struct model_desc *m, const st
                     struct err *e)
 {
     const char *path = config_str(c, "profile"), *dtype = config_str(c, "dtype");
-    const char *backend;
-    struct profile_names names;
-    if (!read_names(path, &names, &backend, e))
+    struct origin o;
+    if (!read_origin(path, &o, e))
         return false;
-    if (!backend)
+    if (!o.backend)
         return true;
-    if (*names.dtype && strcmp(names.dtype, dtype) != 0)
+    if (*o.names.dtype && strcmp(o.names.dtype, dtype) != 0)
         return err_set(e, "profile: %s was measured with %s, dtype is %s; set dtype=%s", path,
-                       names.dtype, dtype, names.dtype);
-    return same("model", names.model, m->id, preset_model_named, path, e) &&
-           same("gpu", names.gpu, g->id, preset_gpu_named, path, e);
+                       o.names.dtype, dtype, o.names.dtype);
+    return same("model", o.names.model, m->id, preset_model_named, path, e) &&
+           same("gpu", o.names.gpu, g->id, preset_gpu_named, path, e);
 }

@@ -34,9 +34,10 @@ static double equal_pairs(const struct batch_shape *s)
 
 /* ---- CSV ---- */
 
-static const char *const names[] = {
-    "duration_ns", "n_decode", "n_prefill",     "prefill_tokens",  "decode_context", "run",
-    "held_out",    "host_ns",  "decode_tokens", "prefill_history", "prefill_pairs"};
+static const char *const names[] = {"duration_ns",     "n_decode",       "n_prefill",
+                                    "prefill_tokens",  "decode_context", "run",
+                                    "held_out",        "host_ns",        "decode_tokens",
+                                    "prefill_history", "prefill_pairs",  "prefill_context_max"};
 enum {
     DURATION,
     N_DECODE,
@@ -49,7 +50,8 @@ enum {
     HOST,
     DECODE_TOKENS,
     HISTORY,
-    PAIRS
+    PAIRS,
+    CONTEXT_MAX
 };
 
 /* A field that may be missing keeps its default. */
@@ -63,13 +65,14 @@ static bool fill(const struct rows *r, struct measured_step *m, struct err *e)
 {
     const uint64_t tokens = TOKENS_MAX, any = UINT64_C(1) << 53;
     uint64_t duration = 0, decodes = 0, prefills = 0, prefill = 0, context = 0, run = 0, held = 0,
-             host = 0, history = 0, pairs = UINT64_MAX;
+             host = 0, history = 0, pairs = UINT64_MAX, longest = 0;
     if (!whole(r, DURATION, any, &duration, e) || !whole(r, N_DECODE, tokens, &decodes, e) ||
         !whole(r, N_PREFILL, tokens, &prefills, e) ||
         !whole(r, PREFILL_TOKENS, tokens, &prefill, e) ||
         !whole(r, DECODE_CONTEXT, any, &context, e) || !whole(r, RUN, UINT32_MAX, &run, e) ||
         !whole(r, HELD_OUT, 1, &held, e) || !whole(r, HOST, any, &host, e) ||
-        !whole(r, HISTORY, any, &history, e) || !whole(r, PAIRS, any, &pairs, e))
+        !whole(r, HISTORY, any, &history, e) || !whole(r, PAIRS, any, &pairs, e) ||
+        !whole(r, CONTEXT_MAX, tokens, &longest, e))
         return false;
     uint64_t decode = decodes;
     if (!whole(r, DECODE_TOKENS, tokens, &decode, e))
@@ -88,6 +91,7 @@ static bool fill(const struct rows *r, struct measured_step *m, struct err *e)
         .prefill_tokens = (uint32_t)prefill,
         .decode_context_sum = context,
         .prefill_history_sum = history,
+        .prefill_context_max = (uint32_t)longest,
     };
     m->shape.prefill_pairs = pairs == UINT64_MAX ? equal_pairs(&m->shape) : (double)pairs;
     m->device_ns = (double)(duration - host);

@@ -17,7 +17,8 @@ struct steps_file {
 #define STEPS_CSV_COLUMNS                                                                          \
     "duration_ns, n_decode, n_prefill, prefill_tokens, decode_context (required); run, held_out "  \
     "(1: judged only), host_ns (part of the duration that the engine model adds), decode_tokens "  \
-    "(one a sequence), prefill_history (0), prefill_pairs (as of equal prompts)"
+    "(one a sequence), prefill_history (0), prefill_pairs (as of equal prompts), "                 \
+    "prefill_context_max (of the longest prompt; not known)"
 
 bool steps_read_csv(struct steps_file *f, const char *path, struct err *e) NODISCARD;
 

@@ -34,7 +34,8 @@ static const struct batch_shape mixed = {.n_decode = 10,
                                          .prefill_tokens = 600,
                                          .decode_context_sum = 2000,
                                          .prefill_history_sum = 300,
-                                         .prefill_pairs = 90000};
+                                         .prefill_pairs = 90000,
+                                         .prefill_context_max = 500};
 
 static const struct {
     struct basis_term term;
@@ -56,6 +57,12 @@ static const struct {
     {{BASIS_PROMPTS, 0, (double)INFINITY}, 2, 0},
     {{BASIS_PREFILL_PAIRS, 0, (double)INFINITY}, 90000, 0},
     {{BASIS_PREFILL_HISTORY, 0, (double)INFINITY}, 300, 0},
+    {{BASIS_CONTEXT_PART, 500, 1500}, 1000, 1000},
+    {{BASIS_CONTEXT_PART, 1500, (double)INFINITY}, 500, 500},
+    {{BASIS_CONTEXT_PART, 2000, 3000}, 0, 0},
+    {{BASIS_PREFILL_LONGEST, 0, (double)INFINITY}, 500, 0},
+    {{BASIS_PREFILL_WORK, 100, (double)INFINITY}, 90000, 0}, /* the GPU is full */
+    {{BASIS_PREFILL_WORK, 512, (double)INFINITY}, 256000, 0},
 };
 
 START_TEST(value_of_a_term)
@@ -77,6 +84,7 @@ static struct fitted_model sample(void)
     struct fitted_model m = {
         .model = "llama-3.1-8b",
         .gpu = "h200",
+        .engine = "tandem",
         .tensor_parallel_size = 2,
         .term = {{{BASIS_STEP, 0, (double)INFINITY}, 5e6},
                  {{BASIS_TOKENS, 128, 512}, 1234.56},
@@ -114,6 +122,7 @@ START_TEST(there_and_back)
     ck_assert_msg(fitted_save(&m, path, &e) && fitted_load(&got, path, &e), "%s", e.text);
     ck_assert_str_eq(got.model, m.model);
     ck_assert_str_eq(got.gpu, m.gpu);
+    ck_assert_str_eq(got.engine, "tandem");
     ck_assert_uint_eq(got.tensor_parallel_size, 2);
     ck_assert_uint_eq(got.n_terms, 3);
     for (size_t i = 0; i < 3; i++) {
@@ -249,6 +258,52 @@ START_TEST(any_decodes_lie_on_lines)
     rng_init(&r, 1, "lines");
     for (uint32_t i = 0; i < 200; i++)
         (void)line_walk(backend_find("fitted"), self, line_shape(&r, 300, 1500), 600);
+    arena_release(&a);
+}
+END_TEST
+
+/* The fit in a folder of `tandem profile`, whose terms have knees of both kinds. */
+START_TEST(the_twin_lies_on_lines)
+{
+    struct arena a;
+    struct backend_note note;
+    struct rng r;
+    struct err e = {.set = false};
+    uint64_t lines = 0;
+    arena_init(&a);
+    void *self = open_backend(&a, "llama-3.1-8b", "h200", 1, "tests/data/twin/h200", &note, &e);
+    ck_assert_msg(self != NULL, "%s", e.text);
+    rng_init(&r, 1, "lines");
+    for (uint32_t i = 0; i < 200; i++)
+        lines += line_walk(backend_find("fitted"), self, line_shape(&r, 300, 1500), 600);
+    ck_assert_uint_gt(lines, 220); /* 4,096 tokens, 16,384 and so on are passed */
+    arena_release(&a);
+}
+END_TEST
+
+/* Whatever comes, a step takes a length of time, and says that it was not fitted. */
+START_TEST(any_shape)
+{
+    static const uint32_t sizes[] = {1, 999, 65536, 1u << 30, (1u << 31) - 1};
+    struct arena a;
+    struct err e = {.set = false};
+    arena_init(&a);
+    void *self = open_known(&a, &e);
+    for (unsigned i = 0; i < 5 * 5 * 5 * 5; i++) {
+        uint32_t n = sizes[i % 5], chunk = sizes[i / 25 % 5], history = sizes[i / 125];
+        uint64_t context = (uint64_t)n * sizes[i / 5 % 5];
+        const struct batch b = {.shape = {.n_decode = n,
+                                          .decode_tokens = n,
+                                          .decode_context_sum = context,
+                                          .n_prefill = 1,
+                                          .prefill_tokens = chunk,
+                                          .prefill_history_sum = history,
+                                          .prefill_pairs = ((double)history + chunk) * chunk}};
+        struct step_cost cost;
+        ck_assert(backend_find("fitted")->step(self, &b, &cost, &e));
+        ck_assert(cost.device_ns > 0 && cost.device_ns <= STEP_MAX_NS);
+        ck_assert(cost.extrapolated);
+    }
     arena_release(&a);
 }
 END_TEST
@@ -451,6 +506,8 @@ int main(void)
     tcase_add_loop_test(t, marks_what_it_does_not_know, 0, (int)ARRAY_LEN(steps));
     tcase_add_test(t, steps_cost_what_the_file_says);
     tcase_add_test(t, any_decodes_lie_on_lines);
+    tcase_add_test(t, the_twin_lies_on_lines);
+    tcase_add_test(t, any_shape);
     tcase_add_loop_test(t, decodes_lie_on_lines, 0, ARRAY_LEN(walks));
     tcase_add_loop_test(t, refuses_other_machines, 0, (int)ARRAY_LEN(strangers));
     tcase_add_loop_test(t, refuses_what_is_not_whole, 0, (int)ARRAY_LEN(damages));

@@ -39,8 +39,8 @@ START_TEST(every_column)
     struct err e = {.set = false};
     ck_assert_msg(read_text("# from a machine\n"
                             "run,held_out,duration_ns,host_ns,n_decode,n_prefill,decode_tokens,"
-                            "prefill_tokens,decode_context,prefill_history,prefill_pairs,extra\n"
-                            "7,1,1000,100,3,2,6,20,300,40,999,x\n",
+                            "prefill_tokens,decode_context,prefill_history,prefill_pairs,"
+                            "prefill_context_max,extra\n7,1,1000,100,3,2,6,20,300,40,999,55,x\n",
                             &f, &e),
                   "%s", e.text);
     ck_assert_uint_eq(f.n, 1);
@@ -54,6 +54,7 @@ START_TEST(every_column)
     ck_assert(m->shape.decode_tokens == 6 && m->shape.prefill_tokens == 20);
     ck_assert(m->shape.decode_context_sum == 300 && m->shape.prefill_history_sum == 40);
     ck_assert_double_eq(m->shape.prefill_pairs, 999);
+    ck_assert_uint_eq(m->shape.prefill_context_max, 55);
     steps_release(&f);
 }
 END_TEST
