@@ -36,6 +36,7 @@ struct profile {
     struct lattice experts; /* all experts of a layer: (tokens, experts reached) */
     struct curve moe;       /* the same by tokens alone; n == 0: in `experts`, if at all */
     struct curve reduce;    /* one all-reduce of a step's tokens; n == 0: the GPU's link says */
+    struct curve gather;    /* a step's logits from all GPUs, of sequences; n == 0: not counted */
     uint32_t experts_split; /* GPUs that share what `experts` was measured for */
     /* Decodes of unequal context in one attention call: its time over that of the call in which all
      * have their mean context. Both flat; root NULL: not measured. */

@@ -7,6 +7,7 @@
  *   attention__<engine>__generation_attention_perf      step: tokens cached before
  *   moe__<engine>__moe_perf                             all experts of a layer
  *   comm__<engine>__custom_allreduce_perf               message_size in elements
+ *   comm__nccl_<version>__nccl_perf                     likewise, all GPUs' together
  *
  * They hold no model: the run's says which shapes are wanted. Products between the measured n and k
  * are linear in both at each m; beyond them (lm_head) they go on with the last slope: the note says
@@ -16,7 +17,11 @@
  *
  * A chunk c behind a history h takes A(c + h) - A(h) and the start of a call, A of whole prompts:
  * chunks of a prompt add up to it. Nothing has prompts and decodes in one call. What has no table,
- * elementwise kernels, takes KERNEL_NS and its bytes: 5 a layer, 8 with fp8, which quantises. */
+ * elementwise kernels, takes KERNEL_NS and its bytes: 5 a layer, 8 with fp8, which quantises.
+ *
+ * The sampler is vLLM's for a temperature, the default of requests (v1/sample/sampler.py,
+ * ops/topk_topp_sampler.py): logits to float32, over the temperature, softmax, noise, quotient,
+ * largest. With tensor parallelism every GPU first gathers all logits and copies them into rows. */
 #include "backend/csv.h"
 #include "backend/profile.h"
 #include "backend/yaml_file.h"
@@ -32,8 +37,10 @@
 #define MAX_COUNT 1e12
 #define KERNEL_NS 2000.0 /* fidelity.md, Closed-loop points */
 #define ACTIVATION_BYTES 2.0
-#define LOGIT_BYTES 4.0
-#define MOE_ROUTING "power_law_1.01" /* aiconfigurator's own default */
+#define SAMPLER_KERNELS 6
+#define SAMPLER_BYTES (6.0 + 8 + 8 + 4 + 12 + 4) /* of a logit, read and written */
+#define GATHERED_BYTES 4.0                       /* of a logit, copied */
+#define MOE_ROUTING "power_law_1.01"             /* aiconfigurator's own default */
 
 struct rows {
     struct lattice_row *row;
@@ -81,15 +88,19 @@ static bool find_table(const char *folder, const char *prefix, const char *name,
     return n > 0;
 }
 
+/* Whose tables, the first that is there. */
+static const char *const vllm_first[] = {"vllm", "trtllm"};
+static const char *const trtllm_first[] = {"trtllm", "vllm"};
+static const char *const of_nccl[] = {"nccl", "nccl"};
+
 /* Opens kind__<engine>__name. */
 static bool open_table(const struct reader *r, struct csv *c, const char *kind, const char *name,
-                       bool trtllm_first, const char *const *columns, uint32_t n_columns,
+                       const char *const engines[2], const char *const *columns, uint32_t n_columns,
                        struct err *e)
 {
-    static const char *const engines[] = {"vllm", "trtllm", "vllm"};
     char prefix[64], file[256];
 
-    for (uint32_t i = trtllm_first; i < 2u + trtllm_first; i++) {
+    for (uint32_t i = 0; i < 2; i++) {
         snprintf(prefix, sizeof(prefix), "%s__%s_", kind, engines[i]);
         if (find_table(r->env->profile, prefix, name, file))
             return csv_open(c, r->env->profile, file, columns, n_columns, e);
@@ -239,14 +250,13 @@ static bool make_products(struct reader *r, struct products *p, const struct csv
 }
 
 /* One pass over one file, for `n` types. */
-static bool read_products(struct reader *r, bool trtllm_first, struct products *p, size_t n,
-                          struct err *e)
+static bool read_products(struct reader *r, const char *const engines[2], struct products *p,
+                          size_t n, struct err *e)
 {
     enum csv_status st = CSV_ERR;
     struct csv c;
 
-    if (!open_table(r, &c, "gemm", "gemm_perf", trtllm_first, gemm_columns, ARRAY_LEN(gemm_columns),
-                    e))
+    if (!open_table(r, &c, "gemm", "gemm_perf", engines, gemm_columns, ARRAY_LEN(gemm_columns), e))
         return false;
     bool ok = true;
     while (ok && (st = csv_next(&c, e)) == CSV_ROW)
@@ -270,11 +280,12 @@ static bool read_gemm(struct reader *r, struct err *e)
     struct products both[] = {own, plain};
 
     if (strcmp(r->dtype, "fp8_block") == 0)
-        return read_products(r, true, &own, 1, e) && read_products(r, false, &plain, 1, e);
+        return read_products(r, trtllm_first, &own, 1, e) &&
+               read_products(r, vllm_first, &plain, 1, e);
     if (strcmp(r->dtype, "bfloat16") != 0)
-        return read_products(r, false, both, 2, e);
+        return read_products(r, vllm_first, both, 2, e);
     own.head = true;
-    return read_products(r, false, &own, 1, e);
+    return read_products(r, vllm_first, &own, 1, e);
 }
 
 /* ---- attention ---- */
@@ -330,7 +341,7 @@ static bool read_context(struct reader *r, struct err *e)
     struct csv c;
     uint64_t line;
 
-    if (!open_table(r, &c, "attention", "context_attention_perf", false, context_columns,
+    if (!open_table(r, &c, "attention", "context_attention_perf", vllm_first, context_columns,
                     ARRAY_LEN(context_columns), e))
         return false;
     bool ok = read_rows(r, &c, ATT_BATCH + 1, 1, one_prompt_wanted, "attention of one prompt",
@@ -350,7 +361,7 @@ static bool read_generation(struct reader *r, struct err *e)
     struct csv c;
     uint64_t line;
 
-    if (!open_table(r, &c, "attention", "generation_attention_perf", false, generation_columns,
+    if (!open_table(r, &c, "attention", "generation_attention_perf", vllm_first, generation_columns,
                     ARRAY_LEN(generation_columns), e))
         return false;
     bool ok = read_rows(r, &c, ATT_BATCH, 2, attention_wanted, "attention of decodes", &rows, e);
@@ -376,6 +387,15 @@ static bool moe_wanted(const struct reader *r, const struct csv *c)
            key_is(c, 2, r->m->hidden) && key_is(c, 3, r->m->moe_intermediate) &&
            key_is(c, 4, r->m->experts_per_token) && key_is(c, 5, r->m->experts) &&
            key_is(c, 6, r->tp) && key_is(c, 7, 1);
+}
+
+static const char *const gather_columns[] = {"op_name", "nccl_dtype", "num_gpus", "message_size",
+                                             "latency"};
+
+static bool gather_wanted(const struct reader *r, const struct csv *c)
+{
+    return strcmp(csv_text(c, 0), "all_gather") == 0 && strcmp(csv_text(c, 1), "half") == 0 &&
+           key_is(c, 2, r->tp);
 }
 
 /* Steps run as CUDA graphs: so were these. */
@@ -405,9 +425,9 @@ static bool read_moe(struct reader *r, struct err *e)
 {
     struct csv c;
 
-    return r->m->experts == 0 ||
-           (open_table(r, &c, "moe", "moe_perf", false, moe_columns, ARRAY_LEN(moe_columns), e) &&
-            read_curve(r, &c, 8, 1, moe_wanted, "experts", &r->p->moe, e));
+    return r->m->experts == 0 || (open_table(r, &c, "moe", "moe_perf", vllm_first, moe_columns,
+                                             ARRAY_LEN(moe_columns), e) &&
+                                  read_curve(r, &c, 8, 1, moe_wanted, "experts", &r->p->moe, e));
 }
 
 static bool read_reduce(struct reader *r, struct err *e)
@@ -415,9 +435,19 @@ static bool read_reduce(struct reader *r, struct err *e)
     struct csv c;
 
     return r->tp == 1 ||
-           (open_table(r, &c, "comm", "custom_allreduce_perf", false, reduce_columns,
+           (open_table(r, &c, "comm", "custom_allreduce_perf", vllm_first, reduce_columns,
                        ARRAY_LEN(reduce_columns), e) &&
             read_curve(r, &c, 2, r->m->hidden, reduce_wanted, "all-reduce", &r->p->reduce, e));
+}
+
+static bool read_gather(struct reader *r, struct err *e)
+{
+    struct csv c;
+
+    return r->tp == 1 ||
+           (open_table(r, &c, "comm", "nccl_perf", of_nccl, gather_columns,
+                       ARRAY_LEN(gather_columns), e) &&
+            read_curve(r, &c, 3, r->m->vocab, gather_wanted, "all-gather", &r->p->gather, e));
 }
 
 /* ---- elementwise kernels ---- */
@@ -443,13 +473,15 @@ static void elementwise(struct reader *r)
     double hidden = m->hidden * ACTIVATION_BYTES;
     double inner = ACTIVATION_BYTES * m->intermediate / r->tp;
     double quant = strcmp(r->dtype, "bfloat16") == 0 ? 0 : 1;
+    double shared = r->tp > 1 ? 1 : 0;
 
     kernels(r, OP_EMBEDDING, 1, 2 * hidden);
     kernels(r, OP_FINAL_NORM, 1, 4 * hidden);
     kernels(r, OP_NORM, 1 + quant, 4 * hidden + quant * 1.5 * hidden);
     kernels(r, OP_ROPE, 2, 2 * heads + kv);
     kernels(r, OP_ACT, 1 + quant, 3 * inner + quant * 1.5 * inner);
-    kernels(r, OP_SAMPLER, 1, m->vocab * LOGIT_BYTES);
+    kernels(r, OP_SAMPLER, SAMPLER_KERNELS + shared,
+            m->vocab * (SAMPLER_BYTES + shared * GATHERED_BYTES));
     if (m->qk_norm)
         kernels(r, OP_QK_NORM, 1, 2 * heads);
 }
@@ -522,7 +554,7 @@ static bool open(struct profile *p, struct arena *a, const struct backend_env *e
              of.gpu, m->id, r.dtype, tp);
     elementwise(&r);
     return read_gemm(&r, e) && read_context(&r, e) && read_generation(&r, e) && read_moe(&r, e) &&
-           read_reduce(&r, e);
+           read_reduce(&r, e) && read_gather(&r, e);
 }
 
 const struct profile_format profile_aiconfigurator = {.mark = MARK, .names = names, .open = open};

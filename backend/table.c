@@ -3,7 +3,7 @@
  *   step = embedding(Tp) + final_norm(Tp)
  *        + layers * (2 norm + qkv + qk_norm + rope + o + gate_up + act + down)(Tp)
  *        + layers * (attention + experts(T)) + lm_head(S) + sampler(S)
- *        + (2 layers + 1) * all_reduce(Tp)                                 tensor parallel only
+ *        + (2 layers + 1) * all_reduce(Tp) + all_gather(S)                 tensor parallel only
  *
  * T: tokens of the step; Tp: T padded to the size of a captured CUDA graph; S: sequences, those in
  * the middle of their prompt included. A profile (backend/profile.h) has the operators, one layer's
@@ -34,10 +34,6 @@
 #define ACTIVATION_BYTES 2.0 /* bf16, whatever the weights are */
 #define NORMS_A_LAYER 2      /* before attention and before the MLP */
 #define TILE_ROWS 16u        /* of a matrix product on tensor cores, at least */
-
-/* An engine's clock holds 292 years; no step takes longer than a quarter of that, however far
- * outside its tables it lies. */
-#define STEP_MAX_NS 0x1p61
 
 #define BREAKPOINT_BITS 6u
 
@@ -113,6 +109,8 @@ static void add_ops(struct table *t, struct arena *a, const struct model_desc *m
     for (size_t i = 0; i < ARRAY_LEN(layer_ops); i++)
         if (has_op(m, layer_ops[i].op))
             curve_add(&t->layer, a, &t->profile.op[layer_ops[i].op], layer_ops[i].times);
+    if (t->profile.gather.n > 0)
+        curve_add(&t->sequence, a, &t->profile.gather, 1);
     for (size_t i = 0; i < ARRAY_LEN(sequence_ops); i++)
         curve_add(&t->sequence, a, &t->profile.op[sequence_ops[i].op], sequence_ops[i].times);
 }

@@ -28,6 +28,7 @@ struct batch_shape {
     uint32_t decode_context_max;
     uint64_t prefill_history_sum; /* context before the chunk, summed over prompts */
     double prefill_pairs;         /* sum of chunk * history + chunk * (chunk + 1) / 2 */
+    uint32_t prefill_context_max; /* chunk and all before it, of the longest; 0: not known */
 };
 
 /* Adds a prompt's chunk of n tokens behind `context` others. */
@@ -37,6 +38,7 @@ static inline void batch_shape_prompt(struct batch_shape *s, uint32_t context, u
     s->prefill_tokens += n;
     s->prefill_history_sum += context;
     s->prefill_pairs += (double)n * (double)context + (double)n * ((double)n + 1.0) / 2.0;
+    s->prefill_context_max = MAX(s->prefill_context_max, context + n);
 }
 
 struct batch {
@@ -65,9 +67,14 @@ struct decode_line {
     bool extrapolated;        /* all of them, or none */
 };
 
+/* An engine's clock holds 292 years; no step takes longer than a quarter of that, however far
+ * outside what was measured it lies. */
+#define STEP_MAX_NS 0x1p61
+
 static inline double decode_line_ns(const struct decode_line *l, uint64_t i)
 {
-    return l->base_ns + l->slope_ns * (double)(l->x + l->dx * i);
+    double ns = l->base_ns + l->slope_ns * (double)(l->x + l->dx * i);
+    return MIN(ns, STEP_MAX_NS);
 }
 
 /* ---- real KV ---- */

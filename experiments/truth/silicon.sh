@@ -38,6 +38,9 @@ is bfloat16. How the points were measured is taken from what is published, by th
 - the others: InferenceX. Lengths uniform in [0.8, 1] of isl and osl, 10 C requests, `max_num_seqs`
   C, vLLM with `--async-scheduling` and 8192 tokens a step.
 
+The pages that came with the data say of all rows what holds for InferenceX's only: lengths that
+differ and asynchronous engines. By the sources above, NVIDIA's `gap-analysis` rows have neither.
+
 Both warm up and then begin with a burst of C requests, which is in the mean TTFT.
 
 Percent; bias above 0: the simulation is slower.
@@ -60,12 +63,21 @@ that fits at all.
 * Met: Llama-3.1-70B on H100, vLLM.
 * Met: Qwen3-32B on H100, SGLang 0.5.1. (38 % with lengths that differ, which was InferenceX's rule
   applied to NVIDIA's runs.)
-* Not met: Llama-3.1-8B on H200, SGLang 0.5.6. Points with up to 240 in flight come within 14 % but
-  for one. Those with 256 to 512 and long outputs are 20 to 30 us a sequence and step slower than
-  simulated, on 1, 2 and 4 GPUs alike and more so the longer the outputs: 463 sequences on four GPUs
-  take 30 ms a step, where reading their KV takes 7. That is no GPU's time. These runs went through
-  Dynamo, whose Python workers hand on every token of every request; what that costs is published
-  nowhere, and taking it from these points would be a fit to them.
+* Not met: Llama-3.1-8B on H200, SGLang 0.5.6. Its 17 rows with outputs of 100 tokens or up to 128
+  requests in flight are off by 7.5 % on average, to both sides. The five with 256 to 512 in flight
+  and 500 tokens or more are 19 to 43 % too fast: 11 to 25 us a sequence and step, on 1, 2 and 4
+  GPUs alike, and more the longer the outputs. It is no reading of KV (that would shrink with more
+  GPUs and not with fewer sequences), no product (bfloat16 instead of fp8: 18 % over all), no rule
+  for chunks (below), and the sampler, now counted, was half a point. It is most likely what
+  streaming costs. Dynamo hands on each token under Python's lock ("aggregate throughput is
+  GIL-bound and stays roughly flat as concurrency rises", dynamo pull request 10609): the three
+  rows with 512 in flight pass 17,000 to 20,600 tokens a second, and their first tokens take 1.8 to
+  6.3 s where the simulation waits 0.4. Up to Dynamo 0.8 a token's message holds all tokens before
+  it, too (pull request 5510): longer outputs, more time. No published figure says what one worker
+  passes on; taking it from these points would be a fit to them, so it is not modelled.
+* SGLang's slow path for `min_tokens` (a mask of all logits, searched three times: 7 us a sequence
+  and step by its bytes alone, the same on every GPU) probably did not run: in the version that was read,
+  a later one, Dynamo's worker does not pass `min_tokens` on (`decode_handler.py`).
 
 ## The other groups that fail
 
@@ -79,9 +91,17 @@ that fits at all.
 
 ## Looked at and left as it was
 
-SGLang with the generator's `max_prefill_tokens` (isl + 1500) instead of chunks of 8192: 15 % for
-the H200 group. It cannot have held: 448 requests in flight finish 3.5 a step there, and so as many
-prompts of 1000 tokens begin.
+SGLang's chunks, for the H200 group (before the sampler was counted: 12.5 %): the generator's
+`max_prefill_tokens` (isl + 1500) instead of 8192 tokens 15 %; prompts in steps of their own 29 %;
+both 26 %. The first cannot have held: 448 requests in flight finish 3.5 a step there, and so as
+many prompts of 1000 tokens begin.
+
+Sampler and logits: until they counted one kernel that reads the logits once. A profile that
+measured vLLM's sampler (`llmservingsim`, RTX PRO 6000, greedy) says 2.5 times that, and NVIDIA's
+harness (`bench_run.sh.j2`) gives no temperature, which makes it 1; now it is what vLLM's code reads
+and writes, and with several GPUs the all-gather of the logits, from its table. TPOT error before
+and after, of the groups in the order above: 7.5 6.7, 33.4 33.5, 8.0 7.9, 6.3 6.0, 4.7 4.2,
+12.4 11.1, 24.7 25.1, 12.5 12.0, 128.5 129.8.
 
 ## Not simulated
 

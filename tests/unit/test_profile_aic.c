@@ -26,6 +26,7 @@ static const char gemm[] = "gemm__vllm_1__gemm_perf.csv";
 static const char context[] = "attention__vllm_1__context_attention_perf.csv";
 static const char generation[] = "attention__vllm_1__generation_attention_perf.csv";
 static const char reduce[] = "comm__vllm_1__custom_allreduce_perf.csv";
+static const char gather[] = "comm__nccl_1__nccl_perf.csv";
 static char folder[64];
 
 static FILE *create(const char *name, const char *header)
@@ -81,7 +82,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    static const char *const names[] = {"system.yaml", gemm, context, generation, reduce};
+    static const char *const names[] = {"system.yaml", gemm, context, generation, reduce, gather};
     char path[256];
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -129,7 +130,7 @@ START_TEST(a_step_by_hand)
     double bytes = 2 * (4 * 256) + (2 * 3 * 64 * 2 + 2 * 64 * 4) + 3 * 256;
     double layer = products * 1000 + 5 * 2000 + bytes * 0.002 + 55000;
     double once = 2 * 2000 + (2 + 4) * 256 * 0.002;
-    double sequences = 7000 + 2000 + 256 * 4 * 0.002;
+    double sequences = 7000 + 6 * 2000 + 256 * 42 * 0.002;
     ck_assert_double_eq_tol(cost.device_ns, 2 * layer + once + sequences, 1e-3);
     ck_assert(!cost.extrapolated);
     arena_release(&a);
@@ -167,31 +168,62 @@ START_TEST(a_shape_beyond_the_grid_is_counted)
 }
 END_TEST
 
-/* One token of 128 activations: message_size counts them, not their bytes. Two layers have five
- * all-reduces. */
-START_TEST(all_reduce_by_elements)
+/* One decode on two GPUs, of which each has what the toy has. */
+static void *open_shared(struct arena *a, struct err *e)
 {
-    static const char *const us[] = {"0", "0.003"};
     struct model_desc wide = model;
     struct backend_note note;
-    double ns[2];
 
-    wide.heads = 4; /* a GPU's half is what the toy has */
+    wide.heads = 4;
     wide.kv_heads = 2;
-    for (size_t i = 0; i < 2; i++) {
-        FILE *f = create(reduce, "backend,num_gpus,message_size,latency\n");
-        struct arena a;
-        struct err e = {.set = false};
+    return open_for(a, &wide, 2, &note, e);
+}
 
-        fprintf(f, "vllm_graph,2,128,%s\nvllm_graph,2,256,9\nvllm_eager,2,128,7\n", us[i]);
-        fclose(f);
-        arena_init(&a);
-        void *t = open_for(&a, &wide, 2, &note, &e);
-        ck_assert_msg(t != NULL, "%s", e.text);
-        ns[i] = one_decode(t).device_ns;
-        arena_release(&a);
-    }
-    ck_assert_double_eq_tol(ns[1] - ns[0], 5 * 3000, 1e-3);
+static double shared_ns(const char *reduce_ms, const char *gather_ms)
+{
+    struct err e = {.set = false};
+    struct arena a;
+    FILE *f = create(reduce, "backend,num_gpus,message_size,latency\n");
+
+    fprintf(f, "vllm_graph,2,128,%s\nvllm_graph,2,256,9\nvllm_eager,2,128,7\n", reduce_ms);
+    fclose(f);
+    f = create(gather, "op_name,nccl_dtype,num_gpus,message_size,latency\n");
+    fprintf(f, "all_gather,half,2,256,%s\nall_gather,half,2,512,9\n", gather_ms);
+    fputs("all_gather,int8,2,256,7\nall_gather,half,4,256,7\nall_reduce,half,2,256,7\n", f);
+    fclose(f);
+    arena_init(&a);
+    void *t = open_shared(&a, &e);
+    ck_assert_msg(t != NULL, "%s", e.text);
+    double ns = one_decode(t).device_ns;
+    arena_release(&a);
+    return ns;
+}
+
+/* One token of 128 activations and 256 logits: message_size counts them, not their bytes. Two
+ * layers have five all-reduces; logits are gathered once. */
+START_TEST(collectives_by_elements)
+{
+    double free_ns = shared_ns("0", "0");
+
+    ck_assert_double_eq_tol(shared_ns("0.003", "0") - free_ns, 5 * 3000, 1e-3);
+    ck_assert_double_eq_tol(shared_ns("0", "0.002") - free_ns, 2000, 1e-3);
+}
+END_TEST
+
+START_TEST(collectives_must_be_there)
+{
+    struct err e = {.set = false}, later = {.set = false};
+    struct arena a;
+
+    arena_init(&a);
+    ck_assert_ptr_null(open_shared(&a, &e));
+    ck_assert_ptr_nonnull(strstr(e.text, "holds no comm__ENGINE__custom_allreduce_perf.csv"));
+    FILE *f = create(reduce, "backend,num_gpus,message_size,latency\n");
+    fputs("vllm_graph,2,128,1\n", f);
+    fclose(f);
+    ck_assert_ptr_null(open_shared(&a, &later));
+    ck_assert_ptr_nonnull(strstr(later.text, "holds no comm__ENGINE__nccl_perf.csv"));
+    arena_release(&a);
 }
 END_TEST
 
@@ -234,7 +266,8 @@ int main(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, a_step_by_hand);
     tcase_add_test(t, a_shape_beyond_the_grid_is_counted);
-    tcase_add_test(t, all_reduce_by_elements);
+    tcase_add_test(t, collectives_by_elements);
+    tcase_add_test(t, collectives_must_be_there);
     tcase_add_loop_test(t, what_is_wrong_is_said, 0, (int)ARRAY_LEN(wrong));
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

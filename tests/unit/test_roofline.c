@@ -308,6 +308,29 @@ START_TEST(monotone)
 }
 END_TEST
 
+/* Prompts and decodes of any size up to 2^31 tokens. */
+static void takes_a_time(const struct opened *o)
+{
+    static const uint32_t sizes[] = {1, 999, 65536, 1u << 30, (1u << 31) - 1};
+
+    for (unsigned i = 0; i < 5 * 5 * 5 * 5; i++) {
+        uint32_t n = sizes[i % 5];
+        struct batch_shape b = decode_of(n, (uint64_t)n * sizes[i / 5 % 5]);
+
+        double alone = step_ns(o, &b);
+        add_prefill(&b, sizes[i / 25 % 5], sizes[i / 125]);
+        double both = step_ns(o, &b);
+        ck_assert_msg(0 < alone && alone <= both && both <= STEP_MAX_NS, "%s: shape %u: %g, %g ns",
+                      o->note.cost_model, i, alone, both);
+    }
+}
+
+START_TEST(any_shape)
+{
+    each_pair(takes_a_time);
+}
+END_TEST
+
 /* The leap adds a + b * i for the i-th step of a decode-only batch. */
 static void affine_in_context(const struct opened *o)
 {
@@ -409,6 +432,7 @@ int main(void)
     tcase_add_test(t, links);
     tcase_add_test(t, heads_that_cannot_be_split);
     tcase_add_test(t, monotone);
+    tcase_add_test(t, any_shape);
     tcase_add_test(t, affine);
     tcase_add_test(t, units);
     tcase_add_test(t, note_says_where_from);
