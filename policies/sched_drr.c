@@ -80,9 +80,9 @@ static void skip_rounds(struct drr *d, const struct sched_view *v)
 {
     int64_t rounds = INT64_MAX;
     for (size_t i = 0; i < d->queue.n_heap; i++)
-        rounds = MIN(rounds, -tenant_at(v, d->queue.heap[i])->deficit / d->quantum);
+        rounds = MIN(rounds, -tenant_at(v, d->queue.heap[i].tenant)->deficit / d->quantum);
     for (size_t i = 0; i < d->queue.n_heap; i++)
-        tenant_at(v, d->queue.heap[i])->deficit += rounds * d->quantum;
+        tenant_at(v, d->queue.heap[i].tenant)->deficit += rounds * d->quantum;
 }
 
 static req_id next_candidate(void *self, const struct sched_view *v, req_id last,

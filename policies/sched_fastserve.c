@@ -3,7 +3,7 @@
  * joins the first level whose quantum holds its prefill; when it has computed for its level's
  * quantum it goes down one, and on until a step fits; who has not run for alpha_s goes up to the
  * first. In memory the paused requests are sent to the host before it runs out, the one that will
- * wait longest first (ENST).
+ * wait longest first (ENST); where the host has no room nobody is sent away for somebody else.
  *
  * Where it departs: what a prefill takes is learned from steps (sim/step_time.h), so the first
  * requests join the first level; the last level is first come, first served; a request is not
@@ -14,14 +14,15 @@
 
 struct fastserve {
     struct levels levels; /* first: its callbacks take the policy */
-    req_id *ran;          /* in the step that is ending; REQ_NONE: it has finished */
-    size_t n_ran, ran_cap;
+    req_id *ran;          /* in the step that is ending, max_num_seqs at most; REQ_NONE: it has
+                             finished */
+    uint32_t n_ran;
 };
 
 struct turn {
     struct level_entry entry; /* first */
     ns_t attained_ns;         /* computed in this level */
-    size_t slot;              /* in ran */
+    uint32_t slot;            /* in ran */
 };
 
 static const struct param_desc params[] = {
@@ -33,9 +34,9 @@ static const struct param_desc params[] = {
 
 static void *open(struct arena *a, const struct params *p, const struct limits *l, struct err *e)
 {
-    (void)l;
     (void)e;
     struct fastserve *f = arena_alloc(a, sizeof(*f));
+    f->ran = arena_alloc(a, l->max_num_seqs * sizeof(*f->ran));
     levels_init(&f->levels, a, p, params, "fastserve",
                 params_num(p, params, "fastserve", "alpha_s"));
     return f;
@@ -74,7 +75,6 @@ static void on_tokens(void *self, const struct sched_view *v, req_id id, uint32_
     struct fastserve *f = self;
     struct turn *t = view_req_state(v, id);
     step_time_tokens(&f->levels.time, prefill_done + out_new + recomputed);
-    f->ran = arena_reserve(f->levels.arena, f->ran, &f->ran_cap, f->n_ran + 1, sizeof(*f->ran));
     t->slot = f->n_ran;
     f->ran[f->n_ran++] = id;
 }
@@ -106,7 +106,7 @@ static void step_end(void *self, const struct sched_view *v, ns_t duration_ns)
 {
     struct fastserve *f = self;
     step_time_learn(&f->levels.time, duration_ns);
-    for (size_t i = 0; i < f->n_ran; i++)
+    for (uint32_t i = 0; i < f->n_ran; i++)
         if (f->ran[i] != REQ_NONE)
             charge(f, v, f->ran[i], duration_ns);
     f->n_ran = 0;

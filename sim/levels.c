@@ -149,8 +149,10 @@ void levels_left(struct levels *l, const struct sched_view *v, req_id id)
 {
     const struct level_entry *e = entry(v, id);
     detach(l, v, id);
-    if (in_run(l, e, id))
-        l->run[e->slot] = REQ_NONE;
+    if (!in_run(l, e, id))
+        return;
+    l->run[e->slot] = REQ_NONE;
+    l->stale = true; /* while a step is formed, too: one that cannot go on is refused there */
 }
 
 void levels_move(struct levels *l, const struct sched_view *v, req_id id, uint32_t level,
@@ -377,7 +379,7 @@ uint32_t levels_chunk(void *self, const struct sched_view *v, req_id id, uint32_
                       uint32_t budget_left)
 {
     (void)self;
-    return MIN(MIN(want, budget_left), entry(v, id)->tokens);
+    return want == 1 ? 1 : MIN(MIN(want, budget_left), entry(v, id)->tokens);
 }
 
 /* All it has so far, beyond what it hits. */
@@ -498,11 +500,10 @@ static bool hold_units(const struct levels *l, const struct sched_view *v, uint3
     return false;
 }
 
-req_id levels_kv_move(void *self, const struct sched_view *v, enum preempt_mode *mode)
+/* The resident to send away for what waits or will be wanted; REQ_NONE: nobody. */
+static req_id choose_leaver(const struct levels *l, const struct sched_view *v)
 {
-    const struct levels *l = self;
     uint64_t coming = v->free_units + v->evictable_units + v->leaving_units;
-    (void)mode; /* to the host, if there is room */
     if (l->blocked != REQ_NONE && l->blocked_units > coming) {
         uint32_t below = entry(v, l->blocked)->level + 1;
         if (hold_units(l, v, below, l->blocked_units - coming)) { /* else it would be in vain */
@@ -510,9 +511,21 @@ req_id levels_kv_move(void *self, const struct sched_view *v, enum preempt_mode 
             return id != REQ_NONE ? id : longest_wait(l, v, below, true);
         }
     }
-    /* A copy takes its time: begun before memory runs out. Dropping does not. */
+    /* A copy takes its time: begun before memory runs out. */
     bool paused = v->n_running > l->n_run;
-    if (paused && v->limits->host_blocks > 0 && coming < view_watermark(v, l->spare))
-        return longest_wait(l, v, 0, false);
-    return REQ_NONE;
+    bool short_of = paused && coming < view_watermark(v, l->spare);
+    return short_of ? longest_wait(l, v, 0, false) : REQ_NONE;
+}
+
+/* Who goes is copied; nobody is dropped for a newcomer. What is dropped is computed again, ages
+ * meanwhile, and then has those dropped that are in its place: with prompts of thousands of tokens
+ * requests would do little else than that, for ever. Without room on the host the newcomer waits
+ * until residents are done. */
+req_id levels_kv_move(void *self, const struct sched_view *v, enum preempt_mode *mode)
+{
+    (void)mode; /* to the host */
+    if (v->limits->host_blocks == 0)
+        return REQ_NONE;
+    req_id id = choose_leaver(self, v);
+    return id != REQ_NONE && view_host_fits(v, id) ? id : REQ_NONE;
 }

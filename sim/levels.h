@@ -2,7 +2,8 @@
  * Level 0 goes first; in a level, who joined it first. A step takes residents and waiting requests
  * alike in that order, as far as sequences, tokens and memory go: the plan. Residents that are left
  * out keep their memory, until it is wanted by somebody of a better level or too little is free;
- * then the one that will wait longest is sent away. Admission stops at the first that lacks memory.
+ * then the one that will wait longest is copied to the host, as long as that has room: nobody is
+ * dropped for somebody else. Admission stops at the first that lacks memory.
  *
  * A policy that uses them starts its state with a struct levels and the state of a request with a
  * struct level_entry, declares SCHED_PAUSES, says who is in which level, and calls levels_plan from

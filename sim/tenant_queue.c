@@ -18,64 +18,60 @@ int64_t service_fixed(double units)
 
 /* ---- the heap ---- */
 
-static bool before(const struct sched_view *v, uint32_t a, uint32_t b)
+static bool before(struct tq_slot a, struct tq_slot b)
 {
-    const struct tq_tenant *x = tq_tenant(v, a), *y = tq_tenant(v, b);
-    return x->key != y->key ? x->key < y->key : a < b;
+    return a.key != b.key ? a.key < b.key : a.tenant < b.tenant;
 }
 
-static void put(struct tenant_queue *q, const struct sched_view *v, size_t i, uint32_t tenant)
+static void put(struct tenant_queue *q, const struct sched_view *v, size_t i, struct tq_slot s)
 {
-    q->heap[i] = tenant;
-    tq_tenant(v, tenant)->place = (uint32_t)i;
+    q->heap[i] = s;
+    tq_tenant(v, s.tenant)->place = (uint32_t)i;
 }
 
-/* Restores the order around place i, whose tenant's key has changed. */
-static void fix(struct tenant_queue *q, const struct sched_view *v, size_t i)
+/* A tenant takes its place in the order, of which i is free; its key may be new. */
+static void fix(struct tenant_queue *q, const struct sched_view *v, size_t i, uint32_t tenant)
 {
-    uint32_t t = q->heap[i];
-    for (; i > 0 && before(v, t, q->heap[(i - 1) / 2]); i = (i - 1) / 2)
+    struct tq_slot s = {tq_tenant(v, tenant)->key, tenant};
+    for (; i > 0 && before(s, q->heap[(i - 1) / 2]); i = (i - 1) / 2)
         put(q, v, i, q->heap[(i - 1) / 2]);
     for (;;) {
         size_t child = 2 * i + 1;
         if (child >= q->n_heap)
             break;
-        if (child + 1 < q->n_heap && before(v, q->heap[child + 1], q->heap[child]))
+        if (child + 1 < q->n_heap && before(q->heap[child + 1], q->heap[child]))
             child++;
-        if (!before(v, q->heap[child], t))
+        if (!before(q->heap[child], s))
             break;
         put(q, v, i, q->heap[child]);
         i = child;
     }
-    put(q, v, i, t);
+    put(q, v, i, s);
 }
 
 static void add(struct tenant_queue *q, const struct sched_view *v, uint32_t tenant)
 {
     q->heap = arena_reserve(q->arena, q->heap, &q->cap, q->n_heap + 1, sizeof(*q->heap));
-    q->heap[q->n_heap] = tenant;
-    fix(q, v, q->n_heap++);
+    fix(q, v, q->n_heap++, tenant);
 }
 
 static void drop(struct tenant_queue *q, const struct sched_view *v, uint32_t tenant)
 {
     size_t i = tq_tenant(v, tenant)->place;
-    uint32_t last = q->heap[--q->n_heap];
-    if (last == tenant)
-        return;
-    put(q, v, i, last);
-    fix(q, v, i);
+    uint32_t last = q->heap[--q->n_heap].tenant;
+    if (last != tenant)
+        fix(q, v, i, last);
 }
 
 void tq_reorder(struct tenant_queue *q, const struct sched_view *v, uint32_t tenant)
 {
     if (tq_tenant(v, tenant)->n > 0)
-        fix(q, v, tq_tenant(v, tenant)->place);
+        fix(q, v, tq_tenant(v, tenant)->place, tenant);
 }
 
 uint32_t tq_first(const struct tenant_queue *q)
 {
-    return q->n_heap > 0 ? q->heap[0] : TQ_NONE;
+    return q->n_heap > 0 ? q->heap[0].tenant : TQ_NONE;
 }
 
 /* ---- the queues ---- */

@@ -35,11 +35,16 @@ struct tq_rules {
     void (*charge)(void *, const struct sched_view *, uint32_t tenant, int64_t service);
 };
 
+struct tq_slot { /* of a heap; the key beside the tenant spares a look at its state */
+    int64_t key;
+    uint32_t tenant;
+};
+
 struct tenant_queue {
     struct arena *arena;
     const struct tq_rules *rules;
-    int64_t wp, wq; /* service of a prompt token and of an output token, fixed point */
-    uint32_t *heap; /* the tenants with waiting requests */
+    int64_t wp, wq;       /* service of a prompt token and of an output token, fixed point */
+    struct tq_slot *heap; /* the tenants with waiting requests */
     size_t n_heap, cap;
 };
 

@@ -3,35 +3,31 @@
 
 #include "sim/core.h"
 
+_Static_assert(offsetof(struct request, info) == 0, "view_req takes a request for its info");
+
+void replica_view_init(struct replica *r)
+{
+    r->view = (struct sched_view){
+        .limits = &r->limits,
+        .tenants = r->sim->cfg->tenants,
+        .replica = r->id,
+        .r = r,
+        .requests = &r->sim->requests,
+        .req_state = &r->sim->req_state,
+        .tenant_state = &r->tenant_state,
+    };
+}
+
 const struct sched_view *replica_view(struct replica *r)
 {
     struct sched_view *v = &r->view;
     v->now = r->sim->now;
-    v->limits = &r->limits;
-    v->tenants = r->sim->cfg->tenants;
-    v->replica = r->id;
     v->n_running = r->running.n;
     v->n_waiting = r->waiting.n;
     v->free_units = r->kv.free;
     v->evictable_units = r->kv.cached;
     v->leaving_units = r->leaving_units;
-    v->r = r;
     return v;
-}
-
-const struct req_info *view_req(const struct sched_view *v, req_id id)
-{
-    return &sim_req(v->r->sim, id)->info;
-}
-
-void *view_req_state(const struct sched_view *v, req_id id)
-{
-    return slots_at(&v->r->sim->req_state, id);
-}
-
-void *view_tenant_state(const struct sched_view *v, uint32_t tenant)
-{
-    return slots_at(&v->r->tenant_state, tenant);
 }
 
 uint32_t view_tenants(const struct sched_view *v)
@@ -78,6 +74,11 @@ uint64_t view_watermark(const struct sched_view *v, double share)
 {
     uint64_t blocks = (uint64_t)(share * (double)v->limits->num_gpu_blocks);
     return v->n_running == 0 ? 0 : blocks * v->limits->units_per_block;
+}
+
+bool view_host_fits(const struct sched_view *v, req_id id)
+{
+    return blocks_host_fits(v->r, sim_req(v->r->sim, id));
 }
 
 uint32_t view_cached_len(const struct sched_view *v, req_id id)

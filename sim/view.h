@@ -19,12 +19,25 @@ struct sched_view {
     uint64_t free_units, evictable_units;
     uint64_t leaving_units;  /* held by requests whose copy to the host is under way */
     const struct replica *r; /* opaque */
+    const struct slots *requests, *req_state, *tenant_state; /* for the three lookups below */
 };
 
-const struct req_info *view_req(const struct sched_view *v, req_id id);
+static inline const struct req_info *view_req(const struct sched_view *v, req_id id)
+{
+    return slots_at(v->requests, id); /* of the engine's own record the first member */
+}
+
 /* The policy's own state beside the request or tenant, zeroed when the slot was taken. */
-void *view_req_state(const struct sched_view *v, req_id id);
-void *view_tenant_state(const struct sched_view *v, uint32_t tenant);
+static inline void *view_req_state(const struct sched_view *v, req_id id)
+{
+    return slots_at(v->req_state, id);
+}
+
+static inline void *view_tenant_state(const struct sched_view *v, uint32_t tenant)
+{
+    return slots_at(v->tenant_state, tenant);
+}
+
 uint32_t view_tenants(const struct sched_view *v); /* tenants seen so far: ids 0..n-1 */
 
 /* The engine's waiting queue, in its own order (arrivals at the back, preempted at the front), and
@@ -41,6 +54,8 @@ uint64_t view_units(const struct sched_view *v, req_id id, uint32_t tokens);
 /* Page units that are `share` of all, what vLLM V0's watermark keeps free beside an admission; 0
  * while nothing is resident: a request alone may have everything. */
 uint64_t view_watermark(const struct sched_view *v, double share);
+/* Has the host room for a copy of what the resident holds? Without, it is dropped if preempted. */
+bool view_host_fits(const struct sched_view *v, req_id id);
 uint32_t view_cached_len(const struct sched_view *v,
                          req_id id); /* S3: tokens a lookup would hit now */
 /* Where in the replica's tree of cached prefixes that hit ends: in the edge to `node`; 0, the root:

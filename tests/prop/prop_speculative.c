@@ -179,6 +179,38 @@ START_TEST(t12_waits_are_bounded)
 }
 END_TEST
 
+/* ---- memory ---- */
+
+/* A long request has all the memory but for a corner when a short one comes that is to go first. */
+static double preemptions_for_a_newcomer(int i, uint64_t host_blocks)
+{
+    struct lab l;
+    lab_init(&l);
+    level_lab(&l, i, 10, 10);
+    l.limits.block_size = 10;
+    l.limits.num_gpu_blocks = 60;
+    l.limits.max_num_batched_tokens = 500;
+    l.limits.host_blocks = host_blocks;
+    lab_add(&l, 0, "first", 5, 5); /* says what steps take */
+    lab_add(&l, 10 * NS_PER_MS, "long", 400, 90);
+    lab_add(&l, 50 * NS_PER_MS, "short", 200, 2);
+    ck_assert_msg(lab_run(&l), "%s", l.err.text);
+    ck_assert_double_eq(lab_metric(&l, "finished"), 3);
+    ck_assert_double_eq(lab_metric(&l, "recomputed_tokens"), 0);
+    double n = lab_metric(&l, "preemptions");
+    lab_release(&l);
+    return n;
+}
+
+/* It makes room by a copy to the host, which needs room there; dropped is nobody. */
+START_TEST(nobody_is_dropped_for_a_newcomer)
+{
+    ck_assert_double_eq(preemptions_for_a_newcomer(_i, 60), 1);
+    ck_assert_double_eq(preemptions_for_a_newcomer(_i, 20), 0);
+    ck_assert_double_eq(preemptions_for_a_newcomer(_i, 0), 0);
+}
+END_TEST
+
 /* ---- T13 ---- */
 
 static void look_at_reservations(void *self, const struct sched_view *v)
@@ -324,6 +356,7 @@ int main(void)
     tcase_set_timeout(t, 600);
     tcase_add_loop_test(t, t12_starves_without_aging, 0, n);
     tcase_add_loop_test(t, t12_waits_are_bounded, 0, n);
+    tcase_add_loop_test(t, nobody_is_dropped_for_a_newcomer, 0, n);
     tcase_add_test(t, t13_reservations_fit);
     tcase_add_test(t, t13_no_preemption_with_a_perfect_predictor);
     tcase_add_test(t, first_fit_passes_over_a_window);
