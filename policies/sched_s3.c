@@ -232,6 +232,12 @@ static void on_admit(void *self, const struct sched_view *v, req_id id, uint32_t
     s->committed_stale = true;
 }
 
+/* Nothing larger can be reserved for it. */
+static bool is_largest(const struct s3 *s, const struct guess *g, const struct req_info *q)
+{
+    return g->output == q->max_tokens || g->units == s->all_units;
+}
+
 /* It has used up its class and goes on: it did not end with the token that is out. */
 static void on_tokens(void *self, const struct sched_view *v, req_id id, uint32_t prefill_done,
                       uint32_t out_new, uint32_t recomputed, ns_t at)
@@ -243,7 +249,7 @@ static void on_tokens(void *self, const struct sched_view *v, req_id id, uint32_
     (void)out_new;
     (void)recomputed;
     (void)at;
-    if (q->emitted < g->output || g->output == q->max_tokens || g->units == s->all_units)
+    if (q->emitted < g->output || is_largest(s, g, q))
         return;
     if (req_is_waiting(q)) { /* sent away while this token was under way */
         grow(s, v, id);
@@ -276,6 +282,22 @@ static void on_finish(void *self, const struct sched_view *v, req_id id, enum fi
     s->n_outgrown = n;
 }
 
+/* Until somebody outgrows its class. Room for those waiting may come with any step. */
+static uint32_t hold(void *self, const struct sched_view *v)
+{
+    const struct s3 *s = self;
+    uint32_t steps = HOLD_FOREVER;
+    if (s->n_outgrown > 0 || (v->n_waiting > 0 && v->n_running < v->limits->max_num_seqs))
+        return 1;
+    for (req_id id = view_running_first(v); id != REQ_NONE; id = view_running_next(v, id)) {
+        const struct req_info *q = view_req(v, id);
+        const struct guess *g = guess(v, id);
+        if (!is_largest(s, g, q))
+            steps = MIN(steps, g->output - MIN(g->output, q->emitted + 1));
+    }
+    return MAX(steps, 1);
+}
+
 const struct scheduler_ops sched_s3 = {
     .name = "s3",
     .doc = "reserves memory for the predicted length class; largest first, preempts what outgrows",
@@ -294,4 +316,5 @@ const struct scheduler_ops sched_s3 = {
     .on_tokens = on_tokens,
     .on_finish = on_finish,
     .on_preempt = on_preempt,
+    .hold = hold,
 };

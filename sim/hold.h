@@ -1,5 +1,6 @@
 /* hold.h: answers to scheduler_ops.hold that policies share. A policy may use one of them if
  *   - it has no step_begin and no step_end that steps without arrivals and completions would miss,
+ *     or makes up for them in `leapt`,
  *   - what its on_tokens does is the same for n tokens at once as for one n times,
  *   - and what its other answers depend on is as the function says. */
 #ifndef SIM_HOLD_H

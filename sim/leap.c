@@ -157,7 +157,7 @@ static bool open_epoch(struct replica *r)
     sort_members(r);
     l->open = true;
     l->left = steps;
-    l->done = 0;
+    l->done = l->phase = 0;
     l->gap_max = 0;
     l->line = (struct decode_line){0};
     l->line_at = 0; /* there is no line yet */
@@ -199,6 +199,8 @@ void leap_land(struct replica *r)
         for (uint32_t k = 0; k < f->batch.n; k++)
             r->ops->on_tokens(r->sched, replica_view(r), f->seq[k].id, 0, l->done, 0,
                               l->last_run_at);
+    if (r->ops->leapt != NULL)
+        r->ops->leapt(r->sched, replica_view(r), l->done);
 }
 
 /* ---- a step ---- */
@@ -207,7 +209,7 @@ void leap_land(struct replica *r)
 static bool begin_blocks(struct replica *r)
 {
     struct leap *l = &r->leap;
-    uint32_t k = l->done % r->limits.block_size;
+    uint32_t k = l->phase;
     uint64_t n = l->bucket[k + 1] - l->bucket[k];
     if (n == 0)
         return true;
@@ -227,7 +229,7 @@ static bool begin_blocks(struct replica *r)
 static void fill_blocks(struct replica *r)
 {
     struct leap *l = &r->leap;
-    uint32_t k = l->done % r->limits.block_size;
+    uint32_t k = l->phase;
     if (r->tree == NULL)
         return;
     for (uint32_t i = l->bucket[k]; i < l->bucket[k + 1]; i++) {
@@ -271,6 +273,7 @@ static bool epoch_step(struct replica *r, ns_t now)
     l->extrapolated += f->cost.extrapolated;
     l->left--;
     l->done++;
+    l->phase = l->phase + 1 < r->limits.block_size ? l->phase + 1 : 0;
     fill_blocks(r);
     f->batch.shape.decode_context_sum += f->batch.n;
     f->batch.shape.decode_context_max++;

@@ -7,7 +7,7 @@
 #include "sim/quantiles.h"
 
 #include <math.h>
-#include <stdlib.h>
+#include <string.h>
 
 #define FINE_LOG2 10u  /* buckets an octave kept: relative error below 2^-11 */
 #define COARSE_LOG2 4u /* buckets an octave handed out for plots */
@@ -38,6 +38,11 @@ static size_t bucket_count(unsigned log2)
     return bucket_of((uint64_t)NS_NEVER, log2) + 1;
 }
 
+static double to_ms(ns_t ns)
+{
+    return (double)ns / NS_PER_MS_REAL;
+}
+
 static uint64_t ns_of(double value_ms)
 {
     return (uint64_t)llround(value_ms * NS_PER_MS_REAL);
@@ -45,7 +50,7 @@ static uint64_t ns_of(double value_ms)
 
 void quantiles_init(struct quantiles *q, uint64_t exact_limit)
 {
-    *q = (struct quantiles){.exact_limit = exact_limit};
+    *q = (struct quantiles){.exact_limit = exact_limit, .min_ms = HUGE_VAL, .min_ns = NS_NEVER};
 }
 
 void quantiles_release(struct quantiles *q)
@@ -82,21 +87,20 @@ static void add_to_sum(struct quantiles *q, double x)
     q->sum_ms = sum;
 }
 
-/* Everything but the sum. */
-static void add_sample(struct quantiles *q, double value_ms, uint64_t value_ns, uint64_t count)
+static void keep_sample(struct quantiles *q, double value_ms, uint64_t count)
 {
-    q->min_ms = q->n == 0 ? value_ms : MIN(q->min_ms, value_ms);
-    q->max_ms = q->n == 0 ? value_ms : MAX(q->max_ms, value_ms);
-    q->n += count;
-    if (quantiles_exact(q) && q->n > q->exact_limit)
-        become_histogram(q);
-    if (!quantiles_exact(q)) {
-        q->bucket[bucket_of(value_ns, FINE_LOG2)] += count;
-        return;
-    }
     q->sample = mem_reserve(q->sample, &q->sample_cap, q->n_sample + 1, sizeof(*q->sample));
     q->sample[q->n_sample++] = (struct quantile_sample){.value_ms = value_ms, .count = count};
     q->sorted = false;
+}
+
+/* Counts values to come; false: the histogram takes them. */
+static bool stays_exact(struct quantiles *q, uint64_t count)
+{
+    q->n += count;
+    if (q->bucket == NULL && q->n > q->exact_limit)
+        become_histogram(q);
+    return q->bucket == NULL;
 }
 
 void quantiles_add(struct quantiles *q, double value_ms, uint64_t count)
@@ -106,16 +110,27 @@ void quantiles_add(struct quantiles *q, double value_ms, uint64_t count)
     if (count == 0)
         return;
     add_to_sum(q, value_ms * (double)count);
-    add_sample(q, value_ms, ns_of(value_ms), count);
+    q->min_ms = MIN(q->min_ms, value_ms);
+    q->max_ms = MAX(q->max_ms, value_ms);
+    if (stays_exact(q, count))
+        keep_sample(q, value_ms, count);
+    else
+        q->bucket[bucket_of(ns_of(value_ms), FINE_LOG2)] += count;
 }
 
+/* Once for every step that is simulated: no floating point but for a sample that is kept. */
 void quantiles_add_ns(struct quantiles *q, ns_t value_ns, uint64_t count)
 {
     CHECK(value_ns >= 0, "quantiles: a length of time", "%lld ns", (long long)value_ns);
     if (count == 0)
         return;
     q->sum_ns += (unsigned __int128)value_ns * count;
-    add_sample(q, (double)value_ns / NS_PER_MS_REAL, (uint64_t)value_ns, count);
+    q->min_ns = MIN(q->min_ns, value_ns);
+    q->max_ns = MAX(q->max_ns, value_ns);
+    if (stays_exact(q, count))
+        keep_sample(q, to_ms(value_ns), count);
+    else
+        q->bucket[bucket_of((uint64_t)value_ns, FINE_LOG2)] += count;
 }
 
 double quantiles_mean(const struct quantiles *q)
@@ -124,12 +139,55 @@ double quantiles_mean(const struct quantiles *q)
     return q->n > 0 ? sum_ms / (double)q->n : (double)NAN;
 }
 
-static int compare_samples(const void *a, const void *b)
+static double least_ms(const struct quantiles *q)
 {
-    const struct quantile_sample *x = a, *y = b;
-    if (x->value_ms < y->value_ms || x->value_ms > y->value_ms)
-        return x->value_ms < y->value_ms ? -1 : 1;
-    return (x->count > y->count) - (x->count < y->count);
+    return MIN(q->min_ms, to_ms(q->min_ns));
+}
+
+static double most_ms(const struct quantiles *q)
+{
+    return MAX(q->max_ms, to_ms(q->max_ns));
+}
+
+/* What is not negative is ordered as its bits are. */
+static uint64_t bits_of(double value_ms)
+{
+    uint64_t bits;
+    memcpy(&bits, &value_ms, sizeof(bits));
+    return bits;
+}
+
+/* By value: a pass for each byte in which values differ, the lowest first. */
+static void sort_samples(struct quantiles *q)
+{
+    enum { BYTES = 8, DIGITS = 256 };
+    size_t(*count)[DIGITS] = mem_alloc(BYTES * sizeof(*count));
+    struct quantile_sample *to = mem_alloc(q->n_sample * sizeof(*to));
+
+    for (size_t i = 0; i < q->n_sample; i++) {
+        uint64_t bits = bits_of(q->sample[i].value_ms);
+        for (unsigned b = 0; b < BYTES; b++)
+            count[b][bits >> 8 * b & 0xff]++;
+    }
+    for (unsigned b = 0; b < BYTES; b++) {
+        if (count[b][bits_of(q->sample[0].value_ms) >> 8 * b & 0xff] == q->n_sample)
+            continue;
+        size_t before = 0;
+        for (unsigned d = 0; d < DIGITS; d++) {
+            size_t n = count[b][d];
+            count[b][d] = before;
+            before += n;
+        }
+        for (size_t i = 0; i < q->n_sample; i++)
+            to[count[b][bits_of(q->sample[i].value_ms) >> 8 * b & 0xff]++] = q->sample[i];
+        struct quantile_sample *from = q->sample;
+        q->sample = to;
+        to = from;
+    }
+    q->sample_cap = q->n_sample;
+    mem_free(to);
+    mem_free(count);
+    q->sorted = true;
 }
 
 /* The order statistics `rank` and `rank + 1` (0-based; the latter only where there is one). */
@@ -154,7 +212,7 @@ static double bucket_value(const struct quantiles *q, size_t i)
     double low = (double)bucket_low(i, FINE_LOG2);
     double last = (double)(bucket_low(i + 1, FINE_LOG2) - 1);
     double middle = (low + last) / 2 / NS_PER_MS_REAL;
-    return MIN(MAX(middle, q->min_ms), q->max_ms);
+    return MIN(MAX(middle, least_ms(q)), most_ms(q));
 }
 
 static struct pair histogram_pair(const struct quantiles *q, uint64_t rank)
@@ -172,9 +230,9 @@ static struct pair histogram_pair(const struct quantiles *q, uint64_t rank)
         p.high = bucket_value(q, i);
     }
     if (rank == 0)
-        p.low = q->min_ms;
+        p.low = least_ms(q);
     if (rank + 1 >= q->n - 1)
-        p.high = q->max_ms;
+        p.high = most_ms(q);
     return p;
 }
 
@@ -183,14 +241,12 @@ double quantiles_at(struct quantiles *q, double percent)
     CHECK(percent >= 0 && percent <= 100, "quantiles: 0 <= percent <= 100", "%g", percent);
     if (q->n == 0)
         return (double)NAN;
-    if (quantiles_exact(q) && !q->sorted) {
-        qsort(q->sample, q->n_sample, sizeof(*q->sample), compare_samples);
-        q->sorted = true;
-    }
+    if (quantiles_exact(q) && !q->sorted)
+        sort_samples(q);
     double at = percent / 100 * (double)(q->n - 1);
     uint64_t rank = (uint64_t)at;
     if (rank >= q->n - 1)
-        return q->max_ms;
+        return most_ms(q);
     double part = at - (double)rank;
     struct pair p = quantiles_exact(q) ? exact_pair(q, rank) : histogram_pair(q, rank);
     return p.low + (p.high - p.low) * part;

@@ -122,6 +122,10 @@ struct scheduler_ops {
     /* Steps for which, without an arrival, completion, shortage or timer, all answers above stay
      * the same: what the leap may skip (architecture.md section 9). [1] */
     uint32_t (*hold)(void *, const struct sched_view *);
+    /* So many steps went by, in which residents decoded and nothing else happened, without
+     * step_begin and step_end; their tokens have just been told, all of a request's at once.
+     * [nothing] */
+    void (*leapt)(void *, const struct sched_view *, uint32_t n_steps);
 
     /* The policy's own counter of a tenant (VTC's c, DLPM's q), in service units: for tests and
      * reports. [NULL: it has none] */

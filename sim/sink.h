@@ -1,7 +1,8 @@
 /* sink.h: the interface of whatever keeps a run's results: facts only, in the order they happen.
  * Every callback may be NULL. Those that return bool may fail with err; the run then stops. The
  * engine calls `end` exactly once after a successful `begin`; ok = false: the run failed, nothing
- * of it may remain. Rows are valid during the call only. */
+ * of it may remain. Rows are valid during the call only; names in them (tenant, class, reason,
+ * series) until `end` has returned. */
 #ifndef SIM_SINK_H
 #define SIM_SINK_H
 

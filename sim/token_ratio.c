@@ -138,6 +138,21 @@ req_id token_ratio_victim(void *self, const struct sched_view *v, uint64_t need_
     return least;
 }
 
+static double decayed(const struct token_ratio *t)
+{
+    return MAX(t->ratio - t->decay, MIN(t->ratio, t->least));
+}
+
+/* As often as in so many steps, so that the rounding is the same; until it falls no more. */
+void token_ratio_leapt(void *self, const struct sched_view *v, uint32_t n_steps)
+{
+    (void)v;
+    struct token_ratio *t = self;
+    for (; n_steps > 0 && decayed(t) < t->ratio; n_steps--)
+        t->ratio = decayed(t);
+    t->decoded = false;
+}
+
 void token_ratio_step_end(void *self, const struct sched_view *v, ns_t duration_ns)
 {
     (void)duration_ns;
@@ -145,6 +160,6 @@ void token_ratio_step_end(void *self, const struct sched_view *v, ns_t duration_
     if (v->n_running == 0 && v->n_waiting == 0)
         t->ratio = t->init;
     else if (t->decoded && !t->retracted)
-        t->ratio = MAX(t->ratio - t->decay, MIN(t->ratio, t->least));
+        t->ratio = decayed(t);
     t->decoded = t->retracted = false;
 }

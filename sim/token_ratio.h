@@ -12,7 +12,7 @@
 #ifndef SIM_TOKEN_RATIO_H
 #define SIM_TOKEN_RATIO_H
 
-#include "sim/scheduler.h"
+#include "sim/hold.h"
 
 struct token_ratio {
     double ratio;
@@ -62,7 +62,7 @@ void token_ratio_init(struct token_ratio *t, const struct params *p, const struc
     .committed = token_ratio_committed, .on_admit = token_ratio_on_admit,                          \
     .on_tokens = token_ratio_on_tokens, .on_finish = token_ratio_on_finish,                        \
     .on_preempt = token_ratio_on_preempt, .step_end = token_ratio_step_end,                        \
-    .victim = token_ratio_victim
+    .victim = token_ratio_victim, .hold = hold_until_admission, .leapt = token_ratio_leapt
 
 void token_ratio_step_begin(void *self, const struct sched_view *v);
 uint64_t token_ratio_reserve(void *self, const struct sched_view *v, req_id id, uint64_t deflt);
@@ -78,5 +78,6 @@ void token_ratio_on_preempt(void *self, const struct sched_view *v, req_id id,
 req_id token_ratio_victim(void *self, const struct sched_view *v, uint64_t need_units,
                           req_id requester, enum preempt_mode *mode);
 void token_ratio_step_end(void *self, const struct sched_view *v, ns_t duration_ns);
+void token_ratio_leapt(void *self, const struct sched_view *v, uint32_t n_steps);
 
 #endif

@@ -98,15 +98,20 @@ static double next_onoff(struct arrivals *a)
     }
 }
 
+static double surge_in_hour(const struct arrivals *a, uint64_t hour)
+{
+    if (!a->c.follow_days)
+        return 1;
+    return day_requests[hour / HOURS % ARRAY_LEN(day_requests)] / a->day_mean;
+}
+
 static double rate_in_hour(const struct arrivals *a, uint64_t hour)
 {
     double rate = a->c.rate_per_s;
 
     if (a->c.follow_hours)
         rate *= hour_requests[hour % HOURS] / a->hour_mean;
-    if (a->c.follow_days)
-        rate *= day_requests[hour / HOURS % ARRAY_LEN(day_requests)] / a->day_mean;
-    return rate;
+    return rate * surge_in_hour(a, hour);
 }
 
 /* The gap is drawn in expected arrivals; time runs until the rate has summed up to it. */
@@ -147,4 +152,9 @@ double arrivals_next(struct arrivals *a)
         break;
     }
     return a->at_s;
+}
+
+double arrivals_surge(const struct arrivals *a)
+{
+    return surge_in_hour(a, (uint64_t)(a->at_s / HOUR_S + a->c.start_hour));
 }

@@ -39,6 +39,9 @@ void arrivals_init(struct arrivals *a, const struct arrivals_config *c, uint64_t
 void arrivals_release(struct arrivals *a);
 double arrivals_next(struct arrivals *a); /* s; never decreases */
 
+/* How much more than on an average day arrives on the last arrival's; 1 where days are equal. */
+double arrivals_surge(const struct arrivals *a);
+
 /* Shape of a Weibull distribution with that coefficient of variation, 0.06..400. */
 double weibull_shape(double cv);
 

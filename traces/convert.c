@@ -154,11 +154,11 @@ static bool write_all(struct conversion *c, const char *to, struct err *e)
     if (!csv_write_open(&c->writer, to, &c->plan, e))
         return false;
     if (!read_all(c, write_rec, e)) {
-        csv_write_abandon(&c->writer);
+        row_file_abandon(&c->writer.file);
         return false;
     }
     c->out->rows = c->writer.n_rows;
-    return csv_write_close(&c->writer, e);
+    return row_file_close(&c->writer.file, e);
 }
 
 bool trace_convert(const char *from, const char *format, const struct trace_env *env,

@@ -6,7 +6,7 @@
 
 struct converted {
     uint64_t rows;
-    uint64_t failed; /* failed when they were recorded: left out */
+    uint64_t failed; /* failed when they were recorded: left out of our own format */
     uint64_t unsaid; /* rows whose output goes on in a shared stream; the file cannot say so */
 };
 

@@ -7,10 +7,9 @@
 #ifndef TRACES_CSV_WRITE_H
 #define TRACES_CSV_WRITE_H
 
-#include <zlib.h>
-
 #include "sim/trace.h"
 #include "traces/csv.h"
+#include "traces/row_file.h"
 
 struct csv_plan {
     const struct trace_env *env;
@@ -25,22 +24,15 @@ void csv_plan_add(struct csv_plan *p, const struct trace_rec *rec);
 
 struct csv_writer {
     const struct csv_plan *plan;
-    char *path, *part; /* owned: where it goes, and where it is until it is whole */
-    gzFile file;       /* owned */
-    char *row;         /* owned */
-    size_t len, cap;
+    struct row_file file; /* the caller closes or abandons it */
     uint64_t n_rows;
 };
 
-/* Compressed if the name ends in ".gz". A file that is there is replaced when the new one is whole.
- * After false there is nothing to close. */
+/* After false there is nothing to close. */
 bool csv_write_open(struct csv_writer *w, const char *path, const struct csv_plan *plan,
                     struct err *e) NODISCARD;
 /* `after`: the row (counted from 0) that this one follows; ignored for timed records. */
 bool csv_write_row(struct csv_writer *w, const struct trace_rec *rec, uint64_t after,
                    struct err *e) NODISCARD;
-bool csv_write_close(struct csv_writer *w,
-                     struct err *e) NODISCARD; /* on failure too, all is gone */
-void csv_write_abandon(struct csv_writer *w);  /* no file is left behind */
 
 #endif

@@ -9,12 +9,22 @@
 #include <string.h>
 
 #include "traces/arrivals.h"
+#include "traces/burstgpt_write.h"
 #include "traces/clients.h"
 #include "traces/dialogue.h"
 #include "traces/record.h"
 #include "traces/spec.h"
 
 #define N_DEFAULT 1000u
+
+/* burstgpt: two kinds of requests, and some that failed. */
+struct log_types {
+    bool on;
+    double conversation, failures; /* shares */
+    struct dist prompt, output;    /* of conversations */
+    struct rng by_type, by_failure;
+    uint32_t class_conversation, class_api;
+};
 
 struct generate {
     const struct generator *of;
@@ -30,6 +40,7 @@ struct generate {
     uint64_t n_groups;
     uint32_t prefix_tokens;
     struct rng by_tenant, by_group;
+    struct log_types logs;
     struct segment segment[2];
 
     bool talks; /* multiturn, agent */
@@ -110,6 +121,21 @@ static bool open_arrivals(struct generate *g, struct err *e)
     return true;
 }
 
+static bool open_log_types(struct generate *g, const struct trace_env *env, struct err *e)
+{
+    struct log_types *t = &g->logs;
+
+    t->on = true;
+    t->conversation = number(g, "conversation");
+    t->failures = number(g, "failures");
+    t->class_conversation = names_id(env->classes, BURSTGPT_CONVERSATION);
+    t->class_api = names_id(env->classes, BURSTGPT_API);
+    rng_init(&t->by_type, g->seed, "generate.log_types");
+    rng_init(&t->by_failure, g->seed, "generate.failures");
+    return read_dist(g, "conv_prompt", "num_prefill_tokens", &t->prompt, e) &&
+           read_dist(g, "conv_output", "num_decode_tokens", &t->output, e);
+}
+
 static bool open_talks(struct generate *g, struct err *e)
 {
     struct dialogue_config *c = &g->dialogue.c;
@@ -179,6 +205,8 @@ static bool open_parts(struct generate *g, const struct trace_env *env, struct e
     if (!read_dist(g, "prompt", "num_prefill_tokens", &g->prompt, e) ||
         !read_dist(g, "output", "num_decode_tokens", &g->output, e))
         return false;
+    if (named(g, "burstgpt"))
+        return open_log_types(g, env, e);
     if (named(g, "clients"))
         return open_clients(g, e);
     if (!named(g, "multiturn") && !named(g, "agent"))
@@ -200,6 +228,8 @@ static void close_generate(void *self)
     }
     if (g->loops)
         clients_release(&g->clients);
+    dist_release(&g->logs.prompt);
+    dist_release(&g->logs.output);
     dist_release(&g->think);
     dist_release(&g->prompt);
     dist_release(&g->output);
@@ -264,6 +294,23 @@ static void begin_request(struct generate *g, ns_t at, uint32_t tenant, struct t
                               .turn = TRACE_NO_TURN};
 }
 
+/* Conversations are as many on every day: their share is small where much arrives. */
+static void draw_log_type(struct generate *g, struct trace_rec *rec)
+{
+    struct log_types *t = &g->logs;
+    double share = t->conversation / arrivals_surge(&g->arrivals);
+
+    rec->slo_class = t->class_api;
+    if (rng_unit(&t->by_type) < share) {
+        rec->slo_class = t->class_conversation;
+        rec->prompt_tokens = dist_count(&t->prompt, g->by_prompt, 1, TOKENS_MAX);
+        rec->output_tokens = dist_count(&t->output, g->by_output, 1, TOKENS_MAX);
+    }
+    rec->failed = rng_unit(&t->by_failure) < t->failures;
+    if (rec->failed)
+        rec->output_tokens = 0;
+}
+
 static enum trace_status next_request(struct generate *g, struct trace_rec *rec)
 {
     ns_t at = ns_from_s(arrivals_next(&g->arrivals));
@@ -271,6 +318,8 @@ static enum trace_status next_request(struct generate *g, struct trace_rec *rec)
     if (at >= g->end_at)
         return TRACE_END;
     begin_request(g, at, draw_tenant(g), rec);
+    if (g->logs.on)
+        draw_log_type(g, rec);
     if (g->n_groups > 0)
         record_prefix(rec, g->segment, draw_group(g), g->prefix_tokens,
                       content_private_stream(g->n_given));

@@ -10,7 +10,15 @@
 #define KEYS_MAX 32u
 
 /* Lengths by default: lognormal, as conversations are; together the 734 tokens of BurstGPT's mean
- * request (1.049e9 tokens in 1,429,737 requests), the split between them assumed. */
+ * request (1.049e9 tokens in 1,429,737 requests), the split between them assumed.
+ *
+ * The log types of BurstGPT, from its daily counts: its first week has 2,776 requests a day of 888
+ * tokens that did not fail, before bulk use begins on day 9; so many a day are 12 % of all in its
+ * 61 days. Of the first 31 requests, all conversation, 34 % of the tokens are output; standard
+ * deviation / mean is 0.83 and 0.79, which a lognormal has at 0.7. 25.4 of 1,429.7 thousand
+ * requests failed. What is left for the API is 734 tokens on average; its split and deviation are
+ * assumed. cv=1.6 gives that week's share of minutes without a request (0.37) and its deviation of
+ * tokens a minute (1.32 of the mean); both are in tests/unit/test_burstgpt.c. */
 const struct param_desc spec_params[] = {
     {"n", PARAM_INT, "", "records [1000; no limit where duration is given]", 1, 1e15, NULL},
     {"rate", PARAM_REAL, "1",
@@ -38,6 +46,16 @@ const struct param_desc spec_params[] = {
     {"start_hour", PARAM_REAL, "0", "hour of the day at time 0", 0, 24, NULL},
     {"hours", PARAM_BOOL, "true", "the rate follows the hour of the day", 0, 0, NULL},
     {"days", PARAM_BOOL, "false", "the rate follows the 61 days, too", 0, 0, NULL},
+    {"conversation", PARAM_REAL, "0.12",
+     "share of requests from conversations, the rest is of the API; with days=true conversations "
+     "are equally many each day",
+     0, 1, NULL},
+    {"conv_prompt", PARAM_STR, "lognormal:585:0.7", "of conversations; prompt is of the API", 0, 0,
+     NULL},
+    {"conv_output", PARAM_STR, "lognormal:303:0.7", "of conversations; output is of the API", 0, 0,
+     NULL},
+    {"failures", PARAM_REAL, "0.018", "share of requests that failed: counted, not replayed", 0, 1,
+     NULL},
     {"turns", PARAM_STR, "uniform:1:8", "turns of a session, a distribution as for prompt", 0, 0,
      NULL},
     {"think", PARAM_STR, "lognormal:20:1",
@@ -67,8 +85,11 @@ static const struct generator generators[] = {
      "prompt|output|cv|shape"},
     {"onoff", "Poisson arrivals in bursts, fewer or none between them",
      "Markov-modulated Poisson process of two states", "prompt|output|on|off|idle"},
-    {"burstgpt", "Gamma gaps around the hours, and days, of BurstGPT",
-     "HPMLL/BurstGPT, arXiv 2401.17644", "prompt|output|cv|shape|start_hour|hours|days"},
+    {"burstgpt",
+     "Gamma gaps around the hours, and days, of BurstGPT, of which 10.31 million are "
+     "n=10310000,rate=0.5602,cv=1.6,days=true; class conversation or api",
+     "HPMLL/BurstGPT, arXiv 2401.17644",
+     "prompt|output|cv|shape|start_hour|hours|days|conversation|conv_prompt|conv_output|failures"},
     {"multiturn", "Poisson arrivals of sessions, whose turns carry their history",
      "our own; a prompt includes all turns before it",
      "prompt|output|turns|think|after|max_context"},

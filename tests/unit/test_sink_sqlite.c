@@ -401,8 +401,9 @@ START_TEST(test_row_that_cannot_be_stored)
     must_store(s, "hash", 1, 1);
     k = sink_sqlite_run(s, &info);
     ck_assert(k.ops->begin(k.self, &e));
-    ck_assert(k.ops->request(k.self, &request, &e));
-    ck_assert(!k.ops->request(k.self, &request, &e)); /* the same seq again */
+    /* the same seq again: told when the rows so far are stored, some dozens later */
+    for (int i = 0; i < 1000 && k.ops->request(k.self, &request, &e); i++)
+        ;
     ck_assert_ptr_nonnull(strstr(e.text, "UNIQUE constraint failed: requests.run_id"));
     ck_assert(!k.ops->request(k.self, &refused, &e)); /* nothing is stored any more */
     ck_assert(!k.ops->end(k.self, true, 2, &e));
