@@ -97,7 +97,7 @@ static struct plan plan_for(const struct mooncake *m, const struct route_view *v
         bytes = v->ask->kv_bytes(v->self, replica, best - own);
     if (bytes < UINT64_MAX) {
         p.cached = best;
-        p.copy_ns = ns_add(m->latency_ns, (ns_t)((double)bytes * m->ns_per_byte));
+        p.copy_ns = ns_add(m->latency_ns, ns_cut((double)bytes * m->ns_per_byte));
     }
     ns_t prefill_ns = v->ask->prefill_ns(v->self, replica, q->prompt_tokens, p.cached);
     p.ttft_ns = ns_add(ns_add(p.copy_ns, l->queued_ns + l->sent_ns), prefill_ns);

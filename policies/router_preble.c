@@ -122,7 +122,7 @@ static ns_t cost_of(struct preble *p, const struct route_view *v, const struct r
     const struct replica_load *l = route_load(v, replica);
     forget_old(p, s, v->now);
     ns_t token_ns = v->ask->decode_ns(v->self, replica, l->running, l->running_tokens);
-    ns_t decode_ns = (ns_t)((double)v->count[replica].in_flight * out * (double)token_ns);
+    ns_t decode_ns = ns_cut((double)v->count[replica].in_flight * out * (double)token_ns);
     ns_t prefill_ns = v->ask->prefill_ns(v->self, replica, q->prompt_tokens, s->cached);
     return ns_add(ns_add(s->window_ns, decode_ns),
                   ns_add(prefill_ns, eviction_ns(v, replica, q, s->cached)));

@@ -56,12 +56,13 @@ static ns_t work_of(const struct alise *s, const struct sched_view *v, req_id id
 {
     const struct req_info *q = view_req(v, id);
     const struct job *j = view_req_state(v, id);
-    ns_t work = (ns_t)(j->predicted - q->emitted) * step_time_decode(&s->levels.time);
+    double work = (double)(j->predicted - q->emitted) * (double)step_time_decode(&s->levels.time);
     if (q->emitted == 0) {
         uint32_t extend = q->prompt_tokens - view_cached_len(v, id);
-        work += step_time_prefill(&s->levels.time, extend, v->limits->max_num_batched_tokens);
+        work +=
+            (double)step_time_prefill(&s->levels.time, extend, v->limits->max_num_batched_tokens);
     }
-    return work;
+    return (ns_t)MIN(work, (double)PREDICTED_MAX_NS);
 }
 
 static enum adm on_arrival(void *self, const struct sched_view *v, req_id id, ns_t *wake_at)

@@ -89,6 +89,12 @@ static inline ns_t ns_round(double x)
     return whole + (x - (double)whole >= 0.5);
 }
 
+/* A length of time computed as a double >= 0, cut off; NS_NEVER when out of range. */
+static inline ns_t ns_cut(double x)
+{
+    return x < 0x1p63 ? (ns_t)x : NS_NEVER;
+}
+
 /* Seconds to ns, rounded to nearest; NS_NEVER when out of range. */
 ns_t ns_from_s(double s);
 

@@ -7,8 +7,8 @@
 
 struct forming {
     struct flight *f;
-    uint32_t budget; /* tokens left */
-    bool preempted, admitted;
+    uint32_t budget;                   /* tokens left */
+    bool preempted, refused, admitted; /* somebody was, in this decision */
 };
 
 /* Tokens the request could compute now: the rest of its prompt, or the token after its last. 0 when
@@ -25,9 +25,15 @@ static uint32_t ask_chunk(struct replica *r, req_id id, uint32_t want, uint32_t 
     if (r->ops->chunk == NULL)
         return limit;
     uint32_t n = r->ops->chunk(r->sched, replica_view(r), id, want, budget);
-    CHECK(n <= limit, INV_OFFER, "%s: chunk of %u tokens where %u are left", r->ops->name, n,
-          limit);
+    CHECK(n <= limit, INV_OFFER, "%s.chunk: %u tokens where %u are left", r->ops->name, n, limit);
     return n;
+}
+
+static void grow_flight(struct flight *f)
+{
+    size_t cap = f->cap;
+    f->seq = mem_reserve(f->seq, &cap, f->batch.n + 1u, sizeof(*f->seq));
+    f->req_seq = mem_reserve(f->req_seq, &f->cap, f->batch.n + 1u, sizeof(*f->req_seq));
 }
 
 static void batch_add(struct replica *r, struct forming *fm, req_id id, uint32_t n)
@@ -39,8 +45,8 @@ static void batch_add(struct replica *r, struct forming *fm, req_id id, uint32_t
     CHECK(n <= fm->budget, INV_BATCH, "%u tokens, %u left in the step", n, fm->budget);
     CHECK(f->batch.n < r->limits.max_num_seqs, INV_BATCH, "more than %u sequences",
           r->limits.max_num_seqs);
-    f->seq = mem_reserve(f->seq, &f->seq_cap, f->batch.n + 1u, sizeof(*f->seq));
-    f->req_seq = mem_reserve(f->req_seq, &f->req_seq_cap, f->batch.n + 1u, sizeof(*f->req_seq));
+    if (f->batch.n == f->cap)
+        grow_flight(f);
     q->batch_step = r->n_steps + 1;
     q->batch_slot = f->batch.n;
     uint32_t context = q->info.computed;
@@ -86,12 +92,28 @@ static void batch_drop(struct replica *r, struct forming *fm, req_id id)
     }
 }
 
-static void expect_resident(const struct replica *r, req_id id, const char *what)
+/* Who a policy's callback named: somebody that there ever was. */
+static struct request *named(const struct replica *r, const char *callback, req_id id)
+{
+    CHECK(id < r->sim->requests.high, INV_OFFER, "%s.%s: there is no request %u", r->ops->name,
+          callback, id);
+    return sim_req(r->sim, id);
+}
+
+static void expect_resident(const struct replica *r, const char *callback, req_id id)
+{
+    const struct request *q = named(r, callback, id);
+    CHECK(q->live && q->info.state == REQ_RUNNING && q->replica == r->id, INV_OFFER,
+          "%s.%s: request %llu is not resident", r->ops->name, callback,
+          (unsigned long long)q->info.seq);
+}
+
+/* What it has to compute next would not fit if it were alone. It leaves where it would be
+ * preempted: it could never come back. */
+static bool outgrown(struct replica *r, req_id id)
 {
     const struct request *q = sim_req(r->sim, id);
-    CHECK(q->live && q->info.state == REQ_RUNNING && q->replica == r->id, INV_OFFER,
-          "%s %s request %llu, which is not resident", r->ops->name, what,
-          (unsigned long long)q->info.seq);
+    return blocks_resident_units(r, q, request_len(q)) > r->kv.capacity;
 }
 
 static req_id choose_victim(struct replica *r, uint64_t need, req_id requester,
@@ -105,19 +127,24 @@ static req_id choose_victim(struct replica *r, uint64_t need, req_id requester,
     while (r->ops->victim == NULL && v != REQ_NONE && sim_req(r->sim, v)->info.state != REQ_RUNNING)
         v = sim_req(r->sim, v)->prev;
     if (v != REQ_NONE)
-        expect_resident(r, v, "preempts");
+        expect_resident(r, "victim", v);
     return v;
 }
 
 /* The policy sends residents away ahead of need. */
-static void move_out(struct replica *r)
+static void move_out(struct replica *r, struct forming *fm)
 {
     while (r->ops->kv_move != NULL) {
         enum preempt_mode mode = PREEMPT_SWAP;
         req_id id = r->ops->kv_move(r->sched, replica_view(r), &mode);
         if (id == REQ_NONE)
             return;
-        expect_resident(r, id, "moves");
+        expect_resident(r, "kv_move", id);
+        if (outgrown(r, id)) {
+            replica_refuse(r, id, "capacity");
+            fm->refused = true;
+            continue;
+        }
         blocks_preempt(r, id, mode);
         r->n_preempted++;
     }
@@ -134,11 +161,9 @@ enum room {
 static enum room make_room(struct replica *r, struct forming *fm, req_id id, uint32_t n)
 {
     struct request *q = sim_req(r->sim, id);
-    for (;;) {
+    while (!blocks_alloc(r, q, n)) {
         uint64_t total = blocks_resident_units(r, q, q->info.computed + n);
-        uint64_t need = total - blocks_resident_units(r, q, q->info.computed);
-        if (blocks_alloc(r, q, n))
-            return ROOM_YES;
+        uint64_t need = blocks_growth(r, q, q->info.computed + n);
         if (total > r->kv.capacity) {
             replica_refuse(r, id, "capacity");
             return ROOM_REFUSED;
@@ -151,6 +176,13 @@ static enum room make_room(struct replica *r, struct forming *fm, req_id id, uin
         req_id v = choose_victim(r, need, id, &mode);
         if (v == REQ_NONE)
             return ROOM_STALLED;
+        if (outgrown(r, v)) {
+            replica_refuse(r, v, "capacity");
+            fm->refused = true;
+            if (v == id)
+                return ROOM_REFUSED;
+            continue;
+        }
         batch_drop(r, fm, v);
         blocks_preempt(r, v, mode);
         r->n_preempted++;
@@ -158,6 +190,7 @@ static enum room make_room(struct replica *r, struct forming *fm, req_id id, uin
         if (v == id)
             return ROOM_VICTIM;
     }
+    return ROOM_YES;
 }
 
 /* Residents first. A policy that answers select_run says which, and in what order. */
@@ -166,7 +199,7 @@ static uint32_t list_residents(struct replica *r)
     r->scratch = mem_reserve(r->scratch, &r->scratch_cap, r->running.n, sizeof(*r->scratch));
     if (r->ops->select_run != NULL) {
         uint32_t n = r->ops->select_run(r->sched, replica_view(r), r->scratch, r->running.n);
-        CHECK(n <= r->running.n, INV_OFFER, "%s: selects %u of %u residents", r->ops->name, n,
+        CHECK(n <= r->running.n, INV_OFFER, "%s.select_run: %u of %u residents", r->ops->name, n,
               r->running.n);
         return n;
     }
@@ -182,21 +215,28 @@ static void form_residents(struct replica *r, struct forming *fm)
     r->claimed_units = 0;
     for (uint32_t i = 0; i < n && fm->budget > 0; i++) {
         req_id id = r->scratch[i];
-        struct request *q = sim_req(r->sim, id);
+        struct request *q = named(r, "select_run", id);
         bool resident = q->live && q->replica == r->id &&
                         (q->info.state == REQ_RUNNING || q->info.state == REQ_LOADING);
         if (!resident) { /* a victim of this very step, or never one of ours */
-            CHECK(fm->preempted || r->ops->select_run == NULL, INV_OFFER,
-                  "%s: selects a request that is not resident", r->ops->name);
+            CHECK(fm->preempted || fm->refused || r->ops->select_run == NULL, INV_OFFER,
+                  "%s.select_run: request %llu is not resident", r->ops->name,
+                  (unsigned long long)q->info.seq);
             continue;
         }
+        CHECK(q->batch_step != r->n_steps + 1, INV_OFFER, "%s.select_run: request %llu twice",
+              r->ops->name, (unsigned long long)q->info.seq);
         uint32_t want = wanted(q);
         if (q->info.state == REQ_LOADING || want == 0)
             continue;
         uint32_t tokens = ask_chunk(r, id, want, fm->budget);
         if (tokens == 0)
             continue;
+        CHECK(fm->f->batch.n < r->limits.max_num_seqs, INV_OFFER,
+              "%s.select_run: more than max_num_seqs = %u requests", r->ops->name,
+              r->limits.max_num_seqs);
         enum room room = make_room(r, fm, id, tokens);
+        fm->refused = fm->refused || room == ROOM_REFUSED;
         if (room == ROOM_YES)
             batch_add(r, fm, id, tokens);
         else if (room == ROOM_VICTIM)
@@ -224,7 +264,7 @@ static uint64_t admission_need(const struct replica *r, const struct request *q,
         tokens = MIN(q->info.prompt_tokens + q->info.max_tokens, r->limits.max_model_len);
     else if (r->limits.scheduler_reserve_full_isl)
         tokens = len;
-    return blocks_resident_units(r, q, tokens) - blocks_resident_units(r, q, q->info.computed);
+    return blocks_growth(r, q, tokens);
 }
 
 /* LightLLM's test (scheduling.md 3.4 and 3.18): if `q` joined, and every request kept its memory
@@ -368,11 +408,13 @@ static void form_admissions(struct replica *r, struct forming *fm)
         req_id id = ask_candidate(r, last, res);
         if (id == REQ_NONE)
             break;
-        struct request *q = sim_req(r->sim, id);
+        struct request *q = named(r, "next_candidate", id);
         CHECK(q->live && q->replica == r->id && req_is_waiting(&q->info), INV_OFFER,
-              "%s: candidate is not waiting here", r->ops->name);
-        CHECK(q->offered_in != r->n_decisions, INV_OFFER, "%s: request %llu offered twice",
-              r->ops->name, (unsigned long long)q->info.seq);
+              "%s.next_candidate: request %llu is not waiting", r->ops->name,
+              (unsigned long long)q->info.seq);
+        CHECK(q->offered_in != r->n_decisions, INV_OFFER,
+              "%s.next_candidate: request %llu twice in a decision", r->ops->name,
+              (unsigned long long)q->info.seq);
         q->offered_in = r->n_decisions;
         res = try_admit(r, fm, id);
         fm->admitted = fm->admitted || res == TRY_ADMITTED;
@@ -390,8 +432,10 @@ static void describe_shape(struct replica *r, struct flight *f)
         if (b->prefill) {
             batch_shape_prompt(&s, b->context, b->n_tokens);
         } else {
-            uint32_t read = (uint32_t)r->cfg->kv->read_tokens(
-                r->kv_policy, sim_req(r->sim, b->id)->info.prompt_tokens, after);
+            uint32_t read = after;
+            if (!r->cfg->kv->lossless)
+                read = (uint32_t)kv_rule_read_tokens(
+                    r->kv_rule, sim_req(r->sim, b->id)->info.prompt_tokens, after);
             s.n_decode++;
             s.decode_tokens += b->n_tokens;
             s.decode_context_sum += read;
@@ -412,7 +456,7 @@ bool form_batch(struct replica *r)
     metrics_decide_begin(r->sim->metrics);
     if (r->ops->step_begin != NULL)
         r->ops->step_begin(r->sched, replica_view(r));
-    move_out(r);
+    move_out(r, &fm);
     bool due = r->limits.admit_interval == 1 || r->running.n == 0 ||
                r->steps_since_admit >= r->limits.admit_interval;
     bool separate = r->limits.prefill_mode == PREFILL_SEPARATE;
@@ -427,9 +471,8 @@ bool form_batch(struct replica *r)
     metrics_decide_end(r->sim->metrics);
     if (fm.preempted) /* there is room that was not there when somebody was refused */
         r->refusals_hold = false;
-    if (fm.f->batch.n ==
-        0) /* when the only one to run was preempted, those waiting have their turn */
-        return fm.preempted && r->n_flight == 0 ? form_batch(r) : false;
+    if (fm.f->batch.n == 0) /* when the only one to run has gone, those waiting have their turn */
+        return (fm.preempted || fm.refused) && r->n_flight == 0 ? form_batch(r) : false;
     describe_shape(r, fm.f);
     r->steps_since_admit = fm.admitted ? 0 : r->steps_since_admit + 1;
     r->n_steps++;

@@ -7,12 +7,12 @@
 
 uint64_t blocks_resident_units(const struct replica *r, const struct request *q, uint32_t tokens)
 {
-    return r->cfg->kv->resident_units(r->kv_policy, q->info.prompt_tokens, tokens);
+    return kv_rule_units(r->kv_rule, q->info.prompt_tokens, tokens);
 }
 
-uint64_t blocks_available_units(const struct replica *r)
+uint64_t blocks_peak_units(const struct replica *r, const struct request *q, uint32_t tokens)
 {
-    return r->kv.free + r->kv.cached;
+    return kv_rule_peak_units(r->kv_rule, q->info.prompt_tokens, tokens);
 }
 
 static uint64_t units(const struct replica *r, uint32_t blocks)
@@ -23,6 +23,37 @@ static uint64_t units(const struct replica *r, uint32_t blocks)
 static void update_held(const struct replica *r, struct request *q)
 {
     q->info.held_units = q->own_units + units(r, q->path_blocks);
+}
+
+/* A lossy policy shares nothing, so that all it holds is its own: what is too much is dropped when
+ * it computes next. */
+uint64_t blocks_growth(const struct replica *r, const struct request *q, uint32_t tokens)
+{
+    uint32_t computed = q->info.computed, prompt = q->info.prompt_tokens;
+    if (r->cfg->kv->lossless) /* asked for every resident in every step */
+        return tokens > computed ? units(r, div_ceil_u32(tokens, r->limits.block_size) -
+                                                div_ceil_u32(computed, r->limits.block_size))
+                                 : 0;
+    bool decodes = computed >= prompt || q->host_tokens > computed; /* or comes back as it was */
+    uint64_t then = decodes ? blocks_resident_units(r, q, tokens) : blocks_peak_units(r, q, tokens);
+    return then - MIN(then, q->own_units);
+}
+
+static void drop_surplus(struct replica *r, struct request *q, uint32_t tokens)
+{
+    if (r->cfg->kv->lossless || q->info.computed < q->info.prompt_tokens)
+        return;
+    uint64_t stays = blocks_resident_units(r, q, tokens);
+    if (q->own_units <= stays)
+        return;
+    kv_drop(&r->kv, q->own_units - stays);
+    q->own_units = stays;
+    update_held(r, q);
+}
+
+uint64_t blocks_available_units(const struct replica *r)
+{
+    return r->kv.free + r->kv.cached;
 }
 
 /* Who holds the KV itself; NULL: nobody, it is only counted. */
@@ -169,8 +200,8 @@ void blocks_fold_evictions(struct replica *r)
 
 bool blocks_alloc(struct replica *r, struct request *q, uint32_t n_tokens)
 {
-    uint64_t had = blocks_resident_units(r, q, q->info.computed);
-    uint64_t need = blocks_resident_units(r, q, q->info.computed + n_tokens) - had;
+    uint64_t need = blocks_growth(r, q, q->info.computed + n_tokens);
+    drop_surplus(r, q, q->info.computed + n_tokens);
     if (need == 0)
         return true;
     if (!evict_until(r, need))
@@ -210,15 +241,15 @@ void blocks_import(struct replica *r, struct request *q, uint32_t tokens)
     drop_own(r, q);
 }
 
-/* Blocks on the host that belong to `tokens` tokens. */
-static uint32_t host_blocks(const struct replica *r, uint32_t tokens)
+/* Blocks on the host for what it holds at `tokens` tokens. */
+static uint32_t host_blocks(const struct replica *r, const struct request *q, uint32_t tokens)
 {
-    return div_ceil_u32(tokens, r->limits.block_size);
+    return (uint32_t)div_ceil_u64(blocks_resident_units(r, q, tokens), r->limits.units_per_block);
 }
 
 void blocks_forget_host(struct replica *r, struct request *q)
 {
-    r->host_used -= host_blocks(r, q->host_tokens);
+    r->host_used -= host_blocks(r, q, q->host_tokens);
     if (holder(r) != NULL && q->host_tokens > 0)
         holder(r)->forget_host(r->backend, q->id);
     q->host_tokens = 0;
@@ -371,10 +402,10 @@ static void swap_out(struct replica *r, req_id id)
 {
     struct request *q = sim_req(r->sim, id);
     q->host_tokens = q->info.computed;
-    r->host_used += host_blocks(r, q->host_tokens);
+    r->host_used += host_blocks(r, q, q->host_tokens);
     r->leaving_units += path_and_own(r, q);
     q->info.state = REQ_SWAPPING_OUT; /* its blocks stay held until the copy is out */
-    transfer_start(r, q, true, 0, host_blocks(r, q->host_tokens));
+    transfer_start(r, q, true, 0, host_blocks(r, q, q->host_tokens));
 }
 
 static void drop_for_recompute(struct replica *r, req_id id)
@@ -388,6 +419,12 @@ static void drop_for_recompute(struct replica *r, req_id id)
     q->info.state = REQ_WAITING;
 }
 
+bool blocks_host_fits(const struct replica *r, const struct request *q)
+{
+    uint64_t copies = r->host_used + host_blocks(r, q, q->info.computed);
+    return copy_bytes(r, copies) <= r->limits.host_blocks * r->limits.block_bytes;
+}
+
 void blocks_preempt(struct replica *r, req_id id, enum preempt_mode mode)
 {
     struct sim *s = r->sim;
@@ -398,9 +435,8 @@ void blocks_preempt(struct replica *r, req_id id, enum preempt_mode mode)
     r->running_tokens -= request_len(q);
     s->state.running--;
     q->info.preemptions++;
-    uint64_t copies = r->host_used + host_blocks(r, q->info.computed);
-    if (copy_bytes(r, copies) > r->limits.host_blocks * r->limits.block_bytes)
-        mode = PREEMPT_RECOMPUTE; /* no room on the host */
+    if (!blocks_host_fits(r, q))
+        mode = PREEMPT_RECOMPUTE;
     if (mode == PREEMPT_SWAP)
         swap_out(r, id);
     else
@@ -418,7 +454,8 @@ void blocks_load(struct replica *r, req_id id)
 {
     struct request *q = sim_req(r->sim, id);
     q->info.state = REQ_LOADING;
-    transfer_start(r, q, false, q->path_blocks, host_blocks(r, q->info.computed) - q->path_blocks);
+    transfer_start(r, q, false, q->path_blocks,
+                   host_blocks(r, q, q->info.computed) - q->path_blocks);
 }
 
 static void transfer_done(struct replica *r, const struct swap *w)

@@ -268,8 +268,8 @@ static void on_arrival(struct sim *s, req_id id)
     if (to == ROUTE_REJECT) {
         sim_done(s, id, STATUS_REFUSED, "router", s->now);
     } else {
-        CHECK(to < s->cfg->n_replicas, INV_OFFER, "%s: replica %u of %u", s->cfg->router->name, to,
-              s->cfg->n_replicas);
+        CHECK(to < s->cfg->n_replicas, INV_OFFER, "%s.route: replica %u of %u",
+              s->cfg->router->name, to, s->cfg->n_replicas);
         sim_decision(s, DEC_ROUTE, q->info.seq, s->now, to);
         dispatched(s, q, to);
         slots_ensure(&s->replica[to].tenant_state, q->info.tenant + 1);
@@ -448,6 +448,7 @@ static void close_all(struct sim *s)
     mem_free(s->load);
     mem_free(s->count);
     mem_free(s->ahead);
+    mem_free(s->segment);
     mem_free(s->seqmap);
     slots_release(&s->requests);
     slots_release(&s->req_state);

@@ -23,6 +23,7 @@ struct sim_config {
     enum sim_clock clock;
     uint32_t concurrency; /* closed loop; 0: open loop */
     uint64_t seed;
+    bool isolate_tenants; /* equal prompts of two tenants share no block */
     ns_t snapshot_age_ns; /* how old a load that the router sees may be; 0: as it is now */
     bool leap;            /* take steps that change nothing at once; the results are the same */
     bool store_steps;     /* hand steps and transfers to the sink */

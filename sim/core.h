@@ -66,7 +66,7 @@ struct flight { /* a batch that was formed and is not processed yet */
     struct batch batch;
     struct batch_seq *seq; /* batch.seq */
     uint64_t *req_seq;     /* whose slot it was: it may have left since */
-    size_t seq_cap, req_seq_cap;
+    size_t cap;            /* of both */
     ns_t start_at, duration_ns;
     struct step_cost cost;
     uint32_t preempted;
@@ -85,6 +85,7 @@ struct leap_tenant {
 struct leap {
     bool open;
     uint32_t left, done;     /* steps: that may still be taken, that were */
+    uint32_t phase;          /* done % block_size */
     ns_t last_token_at;      /* of every member */
     ns_t last_run_at;        /* when the last batch was formed */
     ns_t gap_max;            /* between tokens, in this epoch */
@@ -106,7 +107,8 @@ struct replica {
     const struct replica_config *cfg;
     struct limits limits;
     const struct scheduler_ops *ops;
-    void *sched, *kv_policy, *backend;
+    void *sched, *backend;
+    struct kv_rule *kv_rule;
     struct sched_view view;
     struct slots tenant_state;
 
@@ -180,6 +182,8 @@ struct sim {
     req_id *ahead;
     size_t ahead_cap, ahead_head, ahead_n;
     ns_t next_timed_at; /* open loop: when the next timed record arrives; NS_NEVER: none is left */
+    struct segment *segment; /* of the record being read, as its tenant has them */
+    size_t segment_cap;
     struct seqmap_entry *seqmap;
     size_t seqmap_len, seqmap_used;
     bool trace_ended;
@@ -224,6 +228,7 @@ void replica_wake(struct replica *r);        /* something came: decide, unless b
 void replica_decide_soon(struct replica *r); /* a decision at this very time */
 void replica_decide(struct replica *r);
 void replica_timer(struct replica *r);
+void replica_view_init(struct replica *r);
 const struct sched_view *replica_view(struct replica *r); /* refreshed */
 
 void queue_push_back(struct sim *s, struct queue *q, req_id id);
@@ -236,7 +241,12 @@ void waiting_leave(struct replica *r, req_id id);
 bool form_batch(struct replica *r);
 
 /* blocks.c: blocks of requests, the prefix tree, preemption, swap */
+/* What it holds at `tokens`, and the most it holds on the way there: a lossy KV policy lets some
+ * go once the prompt is there. */
 uint64_t blocks_resident_units(const struct replica *r, const struct request *q, uint32_t tokens);
+uint64_t blocks_peak_units(const struct replica *r, const struct request *q, uint32_t tokens);
+/* What it has to take to get to `tokens`, from those it has computed. */
+uint64_t blocks_growth(const struct replica *r, const struct request *q, uint32_t tokens);
 uint64_t blocks_available_units(const struct replica *r); /* free + evictable */
 /* What a lookup would hit: changes nothing. */
 struct ptree_hit blocks_find(const struct replica *r, const struct request *q);
@@ -248,6 +258,8 @@ void blocks_hit(struct replica *r, struct request *q);     /* the pinned hit is 
 void blocks_publish(struct replica *r, struct request *q); /* full blocks can be hit from now on */
 void blocks_release(struct replica *r, struct request *q); /* for good: it leaves the replica */
 void blocks_preempt(struct replica *r, req_id id, enum preempt_mode mode);
+/* Has the host room for its copy? */
+bool blocks_host_fits(const struct replica *r, const struct request *q);
 void blocks_load(struct replica *r, req_id id); /* its host copy starts to come back */
 void blocks_forget_host(struct replica *r, struct request *q);
 /* Evictions join the digest where the batch changes, as one decision however many steps they took.

@@ -117,17 +117,22 @@ bool replica_open(struct replica *r, struct sim *s, uint32_t id, const struct re
     if (r->ops->batching == BATCHING_SEPARATE)
         r->limits.prefill_mode = PREFILL_SEPARATE;
     slots_init(&r->tenant_state, r->ops->tenant_state_bytes);
+    replica_view_init(r);
     kv_init(&r->kv, r->limits.num_gpu_blocks * r->limits.units_per_block);
     link_init(&r->out, r->limits.pcie_bytes_per_s, r->limits.pcie_latency_ns);
     link_init(&r->in, r->limits.pcie_bytes_per_s, r->limits.pcie_latency_ns);
 
     if (!check_executes(cfg, e))
         return false;
-    r->kv_policy = cfg->kv->open(&s->arena, params, &cfg->kv_shape, e);
-    if (r->kv_policy == NULL)
+    struct kv_rule_config rule = {cfg->kv, cfg->kv_budget, params, cfg->kv_shape, s->cfg->seed};
+    r->kv_rule = arena_alloc(&s->arena, sizeof(*r->kv_rule));
+    if (!kv_rule_open(r->kv_rule, &s->arena, &rule, e))
         return false;
     if (r->limits.enable_prefix_caching && cfg->kv->lossless) {
-        void *prefix = cfg->prefix->open(&s->arena, params, e);
+        struct prefix_env env = {.capacity_blocks = r->limits.num_gpu_blocks,
+                                 .block_tokens = r->limits.block_size,
+                                 .pair_cost = cfg->prefix_pair_cost};
+        void *prefix = cfg->prefix->open(&s->arena, params, &env, e);
         if (prefix == NULL)
             return false;
         r->tree = ptree_open(cfg->prefix, prefix);
@@ -206,7 +211,7 @@ static const char *refusal(const struct replica *r, const struct request *q)
         return "capacity"; /* alone it would not pass the peak test */
     if (r->limits.prefill_mode == PREFILL_SEPARATE && prompt > r->limits.max_num_batched_tokens)
         return "prompt_too_long";
-    if (blocks_resident_units(r, q, (uint32_t)tokens) > r->kv.capacity)
+    if (blocks_peak_units(r, q, (uint32_t)tokens) > r->kv.capacity)
         return "capacity";
     return NULL;
 }
@@ -241,8 +246,9 @@ static void ask_arrival(struct replica *r, req_id id)
         sim_done(s, id, STATUS_REFUSED, "policy", s->now);
         return;
     case ADM_DEFER:
-        CHECK(wake_at > s->now && wake_at < NS_NEVER, INV_OFFER, "deferred at %lld until %lld",
-              (long long)s->now, (long long)wake_at);
+        CHECK(wake_at > s->now && wake_at < NS_NEVER, INV_OFFER,
+              "%s.on_arrival: deferred at %lld until %lld", r->ops->name, (long long)s->now,
+              (long long)wake_at);
         waiting_leave(r, id);
         q->info.state = REQ_DEFERRED;
         defer(r, id, wake_at);
@@ -297,8 +303,8 @@ void replica_timer(struct replica *r)
     r->timer_pending = false;
     s->n_timers--;
     ns_t next = r->ops->on_timer(r->sched, replica_view(r));
-    CHECK(next > s->now, INV_TIME, "timer at %lld asks for %lld", (long long)s->now,
-          (long long)next);
+    CHECK(next > s->now, INV_TIME, "%s.on_timer: asks for %lld at %lld", r->ops->name,
+          (long long)next, (long long)s->now);
     if (next < NS_NEVER)
         set_timer(r, next);
     replica_wake(r);

@@ -23,7 +23,7 @@
 #include "sim/backend.h"
 #include "sim/engine_model.h"
 #include "sim/evq.h"
-#include "sim/kvpolicy.h"
+#include "sim/kvrule.h"
 #include "sim/metrics.h"
 #include "sim/prefix.h"
 #include "sim/scheduler.h"
@@ -45,8 +45,10 @@ struct replica_config {
     struct limits limits;
     const struct engine_model *engine;
     const struct scheduler_ops *scheduler;
-    const struct prefix_ops *prefix;
+    const struct prefix_ops *prefix; /* one that needs no future */
+    double prefix_pair_cost;         /* prefix.h */
     const struct kvpolicy_ops *kv;
+    const struct kvbudget_ops *kv_budget; /* NULL: every layer and head gets the same */
     struct kv_shape kv_shape;
     const struct backend_ops *backend;
     struct backend_env backend_env; /* .limits is set by the engine */

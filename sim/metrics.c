@@ -363,7 +363,9 @@ void metrics_state(struct metrics *m, const struct metrics_state *s)
 
 ns_t metrics_next_sample(const struct metrics *m)
 {
-    return (ns_t)m->timeline.n_samples * m->timeline.interval_ns;
+    ns_t at;
+    bool beyond = __builtin_mul_overflow(m->timeline.n_samples, m->timeline.interval_ns, &at);
+    return beyond ? NS_NEVER : at; /* it would be due after the end of the clock */
 }
 
 bool metrics_counts(const struct metrics *m, ns_t arrived_at)

@@ -19,10 +19,11 @@ static bool measured(const struct replica *r)
 ns_t price_prefill(struct replica *r, uint32_t tokens, uint32_t cached)
 {
     uint32_t budget = r->limits.max_num_batched_tokens;
+    tokens = MIN(tokens, r->limits.max_model_len); /* a longer one is refused, whoever gets it */
     if (measured(r))
-        return step_time_prefill(&r->step_time, tokens - cached, budget);
+        return step_time_prefill(&r->step_time, tokens - MIN(tokens, cached), budget);
     ns_t sum = 0;
-    for (uint32_t at = cached, n; at < tokens; at += n) {
+    for (uint32_t at = cached, n; at < tokens && sum < PREDICTED_MAX_NS; at += n) {
         n = MIN(tokens - at, budget);
         struct batch_seq seq = {.id = REQ_NONE,
                                 .n_tokens = n,
@@ -33,7 +34,7 @@ ns_t price_prefill(struct replica *r, uint32_t tokens, uint32_t cached)
         batch_shape_prompt(&b.shape, at, n);
         sum = ns_add(sum, price_step(r, &b));
     }
-    return sum;
+    return MIN(sum, PREDICTED_MAX_NS);
 }
 
 ns_t price_decode(struct replica *r, uint32_t n, uint64_t context)
@@ -44,7 +45,7 @@ ns_t price_decode(struct replica *r, uint32_t n, uint64_t context)
     if (n == 0)
         return 0;
     uint32_t mean = (uint32_t)MIN(context / n, r->limits.max_model_len);
-    uint64_t read = (uint64_t)r->cfg->kv->read_tokens(r->kv_policy, mean, mean);
+    uint64_t read = (uint64_t)kv_rule_read_tokens(r->kv_rule, mean - MIN(mean, 1), mean);
     struct batch b = {.step = r->n_steps,
                       .n = n,
                       .shape = {.n_decode = n,

@@ -35,10 +35,11 @@ void step_time_learn(struct step_time *t, ns_t duration_ns)
 
 ns_t step_time_prefill(const struct step_time *t, uint32_t tokens, uint32_t budget)
 {
-    return (ns_t)(t->step_ns * div_ceil_u32(tokens, budget) + t->token_ns * tokens);
+    double ns = t->step_ns * div_ceil_u32(tokens, budget) + t->token_ns * tokens;
+    return (ns_t)MIN(ns, (double)PREDICTED_MAX_NS);
 }
 
 ns_t step_time_decode(const struct step_time *t)
 {
-    return t->n > 0 ? (ns_t)(t->y / t->n) : 0;
+    return t->n > 0 ? (ns_t)MIN(t->y / t->n, (double)PREDICTED_MAX_NS) : 0;
 }

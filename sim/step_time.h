@@ -6,6 +6,9 @@
 
 #include "sim/base.h"
 
+/* No prediction is longer than this, some 2.4 hours: a million of them can be added up. */
+#define PREDICTED_MAX_NS (NS_NEVER >> 20)
+
 struct step_time {            /* zeroed: nothing is known, and every answer is 0 */
     double n, x, y, xx, xy;   /* faded sums over steps: tokens x, duration y */
     double step_ns, token_ns; /* the line */

@@ -3,6 +3,7 @@
 #include "sim/rng.h"
 
 struct chaos {
+    const char *tape; /* its bytes come before the stream's numbers */
     struct rng rng;
     uint64_t decision; /* requests offered in it carry its number */
 };
@@ -19,12 +20,19 @@ static void *open(struct arena *a, const struct params *p, const struct limits *
     struct chaos *c = arena_alloc(a, sizeof(*c));
     const struct param *seed = params_find(p, "chaos.seed");
     rng_init(&c->rng, seed != NULL ? (uint64_t)seed->num : 1, "chaos");
+    const struct param *tape = params_find(p, "chaos.tape");
+    c->tape = tape != NULL ? tape->str : "";
     return c;
+}
+
+static uint64_t below(struct chaos *c, uint64_t n)
+{
+    return *c->tape != '\0' ? (uint8_t)*c->tape++ % n : rng_below(&c->rng, n);
 }
 
 static bool chance(struct chaos *c, double p)
 {
-    return rng_unit(&c->rng) < p;
+    return *c->tape != '\0' ? (uint8_t)*c->tape++ < 256 * p : rng_unit(&c->rng) < p;
 }
 
 static enum adm on_arrival(void *self, const struct sched_view *v, req_id id, ns_t *wake_at)
@@ -33,7 +41,7 @@ static enum adm on_arrival(void *self, const struct sched_view *v, req_id id, ns
     struct mark *m = view_req_state(v, id);
     if (m->deferrals < 3 && chance(c, 0.1)) {
         m->deferrals++;
-        *wake_at = v->now + 1 + (ns_t)rng_below(&c->rng, 20 * (uint64_t)NS_PER_MS);
+        *wake_at = v->now + 1 + (ns_t)below(c, 20 * (uint64_t)NS_PER_MS);
         return ADM_DEFER;
     }
     return chance(c, 0.05) ? ADM_REJECT : ADM_ACCEPT;
@@ -50,7 +58,7 @@ static req_id any_resident(struct chaos *c, const struct sched_view *v)
     req_id pick = REQ_NONE;
     uint32_t seen = 0;
     for (req_id id = view_running_first(v); id != REQ_NONE; id = view_running_next(v, id))
-        if (view_req(v, id)->state == REQ_RUNNING && rng_below(&c->rng, ++seen) == 0)
+        if (view_req(v, id)->state == REQ_RUNNING && below(c, ++seen) == 0)
             pick = id;
     return pick;
 }
@@ -78,7 +86,7 @@ static uint32_t select_run(void *self, const struct sched_view *v, req_id *out, 
         if (view_req(v, id)->state == REQ_RUNNING)
             out[n++] = id;
     for (uint32_t i = n; i > 1; i--) {
-        uint32_t j = (uint32_t)rng_below(&c->rng, i);
+        uint32_t j = (uint32_t)below(c, i);
         req_id t = out[i - 1];
         out[i - 1] = out[j];
         out[j] = t;
@@ -99,7 +107,7 @@ static req_id next_candidate(void *self, const struct sched_view *v, req_id last
     for (req_id id = view_waiting_first(v); id != REQ_NONE && seen < 6;
          id = view_waiting_next(v, id)) {
         struct mark *m = view_req_state(v, id);
-        if (m->offered_in != c->decision && rng_below(&c->rng, ++seen) == 0)
+        if (m->offered_in != c->decision && below(c, ++seen) == 0)
             pick = id;
     }
     if (pick == REQ_NONE || chance(c, 0.1))
@@ -115,7 +123,7 @@ static uint32_t chunk(void *self, const struct sched_view *v, req_id id, uint32_
     (void)v;
     (void)id;
     uint32_t most = MIN(want, budget);
-    return most > 1 && chance(c, 0.5) ? 1 + (uint32_t)rng_below(&c->rng, most) : most;
+    return most > 1 && chance(c, 0.5) ? 1 + (uint32_t)below(c, most) : most;
 }
 
 static req_id victim(void *self, const struct sched_view *v, uint64_t need, req_id requester,
@@ -130,7 +138,7 @@ static req_id victim(void *self, const struct sched_view *v, uint64_t need, req_
 
 static ns_t on_timer(void *self, const struct sched_view *v)
 {
-    return v->now + 1 + (ns_t)rng_below(&((struct chaos *)self)->rng, 50 * (uint64_t)NS_PER_MS);
+    return v->now + 1 + (ns_t)below(self, 50 * (uint64_t)NS_PER_MS);
 }
 
 const struct scheduler_ops sched_chaos = {

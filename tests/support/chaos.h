@@ -6,6 +6,7 @@
 
 #include "sim/scheduler.h"
 
-extern const struct scheduler_ops sched_chaos; /* its stream is seeded by parameter chaos.seed */
+extern const struct scheduler_ops
+    sched_chaos; /* of parameters chaos.tape (bytes), then chaos.seed */
 
 #endif

@@ -26,8 +26,10 @@ struct lab {
     const struct predictor_ops *predictor;
     const struct router_ops *router;
     const struct prefix_ops *prefix;
-    const struct backend_ops *backend; /* NULL: the straight line below */
-    struct backend_env backend_env;    /* of it; params are the lab's */
+    const struct kvpolicy_ops *kv;        /* parameters are in `params` */
+    const struct kvbudget_ops *kv_budget; /* NULL: uniform */
+    const struct backend_ops *backend;    /* NULL: the straight line below */
+    struct backend_env backend_env;       /* of it; params are the lab's */
     enum sim_clock clock;
     uint32_t n_replicas, concurrency;
     uint64_t seed;
@@ -35,7 +37,7 @@ struct lab {
     double step_ns, token_ns, context_ns;
     uint64_t fail_at_step; /* the backend fails at this step; UINT64_MAX: never */
     ns_t warmup_ns, horizon_ns, snapshot_age_ns;
-    bool has_after;
+    bool has_after, isolate_tenants;
     bool leap; /* steps may be leapt over; they are not recorded then */
     struct params params;
     struct names tenants, classes;

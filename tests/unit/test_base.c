@@ -134,6 +134,16 @@ START_TEST(seconds_round)
 }
 END_TEST
 
+START_TEST(lengths_are_cut)
+{
+    ck_assert_int_eq(ns_cut(0.9), 0);
+    ck_assert_int_eq(ns_cut(0x1p62 + 0x1p12), (INT64_C(1) << 62) + 4096);
+    ck_assert_int_eq(ns_cut(0x1p63), NS_NEVER);
+    ck_assert_int_eq(ns_cut((double)INFINITY), NS_NEVER);
+    ck_assert_int_eq(ns_cut((double)NAN), NS_NEVER);
+}
+END_TEST
+
 START_TEST(arithmetic)
 {
     ck_assert_int_eq(ns_add(5, 7), 12);
@@ -393,6 +403,7 @@ int main(void)
     tcase_add_test(t, allocation_is_zeroed);
     tcase_add_test(t, reserve_doubles_and_keeps);
     tcase_add_loop_test(t, seconds_round, 0, (int)ARRAY_LEN(seconds));
+    tcase_add_test(t, lengths_are_cut);
     tcase_add_test(t, arithmetic);
     tcase_add_test(t, hashes_are_the_published_ones);
     tcase_add_test(t, digest_sees_every_part);
