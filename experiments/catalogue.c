@@ -27,6 +27,7 @@ static const struct engine_model *engine_at(size_t i)
 CATALOGUE(schedulers, "scheduler", scheduler_ops, scheduler_at, name, source, x->params)
 CATALOGUE(routers, "router", router_ops, router_at, name, source, x->params)
 CATALOGUE(kv, "kv", kvpolicy_ops, kvpolicy_at, name, source, x->params)
+CATALOGUE(budgets, "kv.budget_policy", kvbudget_ops, kvbudget_at, name, source, x->params)
 CATALOGUE(prefix, "prefix", prefix_ops, prefix_at, name, source, x->params)
 CATALOGUE(backends, "backend", backend_ops, backend_at, name, source, x->params)
 CATALOGUE(traces, "trace_format", trace_ops, trace_at, name, source, x->params)
@@ -53,9 +54,9 @@ const struct catalogue catalogue_predictors = {"predictors", "predictor", predic
 const struct catalogue *catalogue_at(size_t i)
 {
     static const struct catalogue *const all[] = {
-        &catalogue_schedulers, &catalogue_routers, &catalogue_kv,       &catalogue_prefix,
-        &catalogue_predictors, &catalogue_traces,  &catalogue_backends, &catalogue_engines,
-        &catalogue_models,     &catalogue_gpus,
+        &catalogue_schedulers, &catalogue_routers,    &catalogue_kv,     &catalogue_budgets,
+        &catalogue_prefix,     &catalogue_predictors, &catalogue_traces, &catalogue_backends,
+        &catalogue_engines,    &catalogue_models,     &catalogue_gpus,
     };
     return i < ARRAY_LEN(all) ? all[i] : NULL;
 }

@@ -17,8 +17,8 @@ struct catalogue {
 };
 
 extern const struct catalogue catalogue_schedulers, catalogue_routers, catalogue_kv,
-    catalogue_prefix, catalogue_predictors, catalogue_backends, catalogue_engines, catalogue_models,
-    catalogue_gpus, catalogue_traces;
+    catalogue_budgets, catalogue_prefix, catalogue_predictors, catalogue_backends,
+    catalogue_engines, catalogue_models, catalogue_gpus, catalogue_traces;
 
 const struct catalogue *catalogue_at(size_t i); /* all of them; NULL past the end */
 bool catalogue_has(const struct catalogue *c, const char *id);

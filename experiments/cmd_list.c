@@ -40,7 +40,8 @@ static const struct argp argp = {
     .parser = parse,
     .args_doc = "KIND",
     .doc = "What this program has.\v"
-           "KIND is one of schedulers, routers, kv, prefix, predictors, backends, engines, models, "
+           "KIND is one of schedulers, routers, kv, budgets, prefix, predictors, backends, "
+           "engines, models, "
            "gpus, traces (formats, generators), keys (of the configuration), metrics.",
 };
 

@@ -87,9 +87,9 @@ static json_t *outcome_json(const struct run_job *j, const char *db)
         j->result.note.cost_model, "error", isnan(error) ? json_null() : json_real(error),
         "kv_blocks", x->blocks_computed ? "computed" : "given", "replicas", replicas, "slo_source",
         x->slo_default ? "default" : "config", "lossy_kv_quality_not_measured",
-        !r->kv->lossless || j->result.packed_bytes > 0, "refused_by_reason", j->tee.refused,
-        "wall_s", j->wall_s, "config", json_loads(j->config_text, 0, NULL), "summary",
-        j->tee.summary);
+        (!r->kv->lossless && *j->quality_ref == '\0') || j->result.packed_bytes > 0,
+        "refused_by_reason", j->tee.refused, "wall_s", j->wall_s, "config",
+        json_loads(j->config_text, 0, NULL), "summary", j->tee.summary);
 }
 
 static bool print_json(const struct run_job *j, const char *db, struct err *e)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/describe.h"
 #include "experiments/cache_replay.h"
 #include "experiments/commands.h"
 #include "experiments/config.h"
@@ -16,6 +17,7 @@
 #include "experiments/trace_stats.h"
 #include "policies/registry.h"
 #include "sim/nearest.h"
+#include "traces/burstgpt_write.h"
 #include "traces/convert.h"
 #include "traces/registry.h"
 #include "traces/spec.h"
@@ -52,7 +54,7 @@ static const struct argp_option options[] = {
 /* Of what writes a trace. */
 static const struct argp_option write_options[] = {
     {"output", 'o', "FILE", 0, "Where to; compressed if it ends in .gz", 0},
-    {"trace-format", OPT_AS, "ID", 0, "Format of the output (csv)", 0},
+    {"trace-format", OPT_AS, "ID", 0, "Format of the output: csv or burstgpt (csv)", 0},
     {"map", OPT_MAP, "OURS=THEIRS,...", 0, "Columns of a CSV file of another make", 0},
     {"set", OPT_SET, "KEY=VALUE", 0, "A trace.* key, session_mode, trace_format or seed", 0},
     {"json", OPT_JSON, NULL, 0, "Print JSON", 0},
@@ -337,6 +339,7 @@ struct caches {
     uint64_t *blocks;
     size_t n_policies, n_blocks, policy_cap, blocks_cap;
     struct cache_sim **sim; /* n_policies x n_blocks */
+    struct block_future future;
 };
 
 static void caches_release(struct caches *c)
@@ -344,6 +347,7 @@ static void caches_release(struct caches *c)
     for (size_t i = 0; c->sim != NULL && i < c->n_policies * c->n_blocks; i++)
         cache_sim_close(c->sim[i]);
     mem_free(c->sim);
+    block_future_release(&c->future);
     mem_free(c->policy);
     mem_free(c->blocks);
 }
@@ -392,13 +396,39 @@ static bool read_blocks(struct input *in, struct caches *c)
     return true;
 }
 
-/* Cache i is policy i / n_blocks at size i % n_blocks. */
-static bool open_caches(struct input *in, struct caches *c)
+/* Where a policy has to know what comes, the trace is read once before. */
+static bool read_future(struct input *in, struct caches *c)
 {
+    struct opened o;
+    bool wanted = false;
+    for (size_t i = 0; i < c->n_policies; i++)
+        wanted |= c->policy[i]->needs_future;
+    if (!wanted)
+        return true;
+    if (!open_trace(in, &o))
+        return false;
+    bool ok = block_future_read(&c->future, &o.source, in->e);
+    close_trace(&o);
+    return ok;
+}
+
+/* Cache i is policy i / n_blocks at size i % n_blocks. */
+static bool open_caches(struct input *in, struct caches *c, const struct trace_traits *traits)
+{
+    struct prompt_blocks b;
+    struct model_desc model;
+    if (!describe_model(config_str(&in->config, "model"), &model, in->e))
+        return false;
+    prompt_blocks_init(&b, traits);
+    struct cache_setup setup = {.flat = in->flat,
+                                .block_tokens = b.block_tokens,
+                                .pair_cost = model_pair_cost(&model),
+                                .future = &c->future};
+    prompt_blocks_release(&b);
     c->sim = mem_alloc(c->n_policies * c->n_blocks * sizeof(*c->sim));
     for (size_t i = 0; i < c->n_policies * c->n_blocks; i++) {
-        c->sim[i] = cache_sim_open(c->policy[i / c->n_blocks], &in->config.params,
-                                   c->blocks[i % c->n_blocks], in->flat, in->e);
+        setup.capacity = c->blocks[i % c->n_blocks];
+        c->sim[i] = cache_sim_open(c->policy[i / c->n_blocks], &in->config.params, &setup, in->e);
         if (c->sim[i] == NULL)
             return false;
     }
@@ -444,9 +474,10 @@ static bool cache(struct input *in)
 {
     struct caches c = {0};
     struct opened o;
-    bool ok = read_policies(in, &c) && read_blocks(in, &c) && open_trace(in, &o);
+    bool ok =
+        read_policies(in, &c) && read_blocks(in, &c) && read_future(in, &c) && open_trace(in, &o);
     if (ok) {
-        ok = open_caches(in, &c) &&
+        ok = open_caches(in, &c, &o.source.traits) &&
              cache_replay(&o.source, in->file, c.sim, c.n_policies * c.n_blocks, in->e);
         close_trace(&o);
     }
@@ -471,7 +502,10 @@ static void print_converted(const struct input *in, const struct converted *n)
     }
     printf("%s: %" PRIu64 " requests", in->out, n->rows);
     if (n->failed > 0)
-        printf("; %" PRIu64 " that failed when recorded are left out", n->failed);
+        printf("; %" PRIu64 " that failed when recorded %s", n->failed,
+               in->format != NULL && strcmp(in->format, "burstgpt") == 0
+                   ? "are among them, without response tokens"
+                   : "are left out");
     if (n->unsaid > 0)
         printf("; of %" PRIu64 " the file cannot say that a later prompt contains their output",
                n->unsaid);
@@ -484,12 +518,13 @@ static bool convert(struct input *in)
     struct converted n;
     if (in->out == NULL)
         return err_set(in->e, "%s: where to? give -o FILE", in->command);
-    if (in->format != NULL && strcmp(in->format, "csv") != 0)
-        return err_set(in->e, "%s: --trace-format %s cannot be written; csv can", in->command,
-                       in->format);
+    bool as_burstgpt = in->format != NULL && strcmp(in->format, "burstgpt") == 0;
+    if (in->format != NULL && !as_burstgpt && strcmp(in->format, "csv") != 0)
+        return err_set(in->e, "%s: --trace-format %s cannot be written; csv and burstgpt can",
+                       in->command, in->format);
     set_env(in, &o);
-    bool ok = trace_convert(in->file, config_str(&in->config, "trace_format"), &o.env, in->out, &n,
-                            in->e);
+    bool ok = (as_burstgpt ? burstgpt_convert : trace_convert)(
+        in->file, config_str(&in->config, "trace_format"), &o.env, in->out, &n, in->e);
     release_names(&o);
     if (ok)
         print_converted(in, &n);

@@ -14,11 +14,14 @@ struct command {
 int cmd_run(int argc, char **argv, struct err *e);
 int cmd_list(int argc, char **argv, struct err *e);
 int cmd_trace(int argc, char **argv, struct err *e);
+int cmd_profile(int argc, char **argv, struct err *e);
 int cmd_calibrate(int argc, char **argv, struct err *e);
 int cmd_validate(int argc, char **argv, struct err *e);
 int cmd_sweep(int argc, char **argv, struct err *e);
 int cmd_merge(int argc, char **argv, struct err *e);
+int cmd_check(int argc, char **argv, struct err *e);
 int cmd_capacity(int argc, char **argv, struct err *e);
+int cmd_quality(int argc, char **argv, struct err *e);
 int cmd_generate(int argc, char **argv, struct err *e);
 int cmd_report(int argc, char **argv, struct err *e);
 

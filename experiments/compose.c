@@ -127,8 +127,21 @@ static bool compose_replica(struct composed *x, struct replica_config *r, const 
     r->engine = engine_model_find(config_str(c, "engine"));
     r->scheduler = scheduler_find(config_str(c, "scheduler"));
     r->prefix = prefix_find(config_str(c, "prefix"));
+    r->prefix_pair_cost = model_pair_cost(m);
+    if (r->prefix->needs_future)
+        return err_set(e,
+                       "prefix: %s has to know what comes, which only `tandem trace cache` does; "
+                       "run another one",
+                       r->prefix->name);
     r->kv = kvpolicy_find(config_str(c, "kv"));
-    r->kv_shape = (struct kv_shape){m->layers, m->kv_heads, r->limits.block_size};
+    r->kv_budget = kvbudget_find(config_str(c, "kv.budget_policy"));
+    r->kv_shape = (struct kv_shape){
+        .layers = m->layers,
+        .kv_heads = m->kv_heads,
+        .block_size = r->limits.block_size,
+        .group = m->heads / m->kv_heads,
+        .token_bytes = (uint32_t)(2 * m->head_dim * m->kv_bytes_per_elem),
+    };
     r->backend = backend_find(config_str(c, "backend"));
     r->backend_env = (struct backend_env){
         .model = m,
@@ -322,6 +335,7 @@ bool compose_on(struct composed *x, const struct config *c, const struct trace_s
     x->sim.classes = &x->classes;
     x->sim.clock = strcmp(config_str(c, "clock"), "paced") == 0 ? CLOCK_PACED : CLOCK_VIRTUAL;
     x->sim.leap = config_bool(c, "leap");
+    x->sim.isolate_tenants = strcmp(config_str(c, "prefix.isolation"), "tenant") == 0;
     x->sim.snapshot_age_ns = ns_from_s(config_num(c, "router.snapshot_age_ms") / 1000.0);
     x->sim.concurrency = (uint32_t)config_num(c, "concurrency");
     x->sim.seed = (uint64_t)config_num(c, "seed");

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "sim/kvrule.h"
 #include "sim/nearest.h"
 #include "traces/registry.h"
 
@@ -26,21 +27,9 @@ static const struct program_key {
 static const struct {
     const char *key, *values; /* values NULL: the whole key */
 } planned[] = {
-    {"kv", "oracle_topk|random|streaming|h2o|tova|snapkv|quest|duo|keydiff|lagkv|roco|"
-           "paged_eviction"},
-    {"prefix", "lfu|fifo|sieve|s3fifo|gdsf|pgdsf|marconi|belady"},
     {"data_parallel_size", NULL},
-    {"kv.budget", NULL},
-    {"kv.recent", NULL},
-    {"kv.sink", NULL},
-    {"kv.page", NULL},
-    {"kv.skip_layers", NULL},
-    {"kv.budget_policy", NULL},
-    {"kv.heads", NULL},
     {"prefix.flat", NULL},
-    {"prefix.isolation", NULL},
     {"prefix.capacity_blocks", NULL},
-    {"duo.full_heads", NULL},
 };
 
 /* ---- all keys, in order ---- */
@@ -76,6 +65,13 @@ bool config_key_at(size_t i, struct config_key *out)
     for (const struct param_desc *d = trace_params; d->name; d++)
         if (i-- == 0)
             return trace_key(d, out);
+
+    for (const struct param_desc *d = kv_params; d->name; d++) {
+        if (i-- > 0)
+            continue;
+        *out = (struct config_key){.desc = d, .owner = "kv", .changes_results = true};
+        return name_key(out, "kv", d->name);
+    }
 
     const struct catalogue *kind;
     for (size_t k = 0; (kind = catalogue_at(k)) != NULL; k++) {

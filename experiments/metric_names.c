@@ -48,7 +48,7 @@ static const struct metric_name plain[] = {
      "jain_index, where of prompts only what was not cached counts"},
     {"jain_window_all", "0 or 1",
      "1: there is no such time; Jain's indices are over the whole run"},
-    {"quantiles_exact", "0 or 1", "0: some percentiles are of a histogram (error below 0.1 %)"},
+    {"quantiles_exact", "0 or 1", "0: some percentiles are of a histogram (error below 0.05 %)"},
     {"cost_model_error", "share", "calibration error of what gave the step times"},
     {"extrapolated_share", "share", "steps outside the calibrated range"},
     {"predictor_mape", "share", "mean |predicted - true| / true output length, as of arrival"},

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "experiments/progress.h"
+#include "experiments/quality_ref.h"
 #include "experiments/version.h"
 
 void run_job_init(struct run_job *j)
@@ -53,7 +54,8 @@ static char *join_ids(const struct composed *x, const char *(*id_of)(const struc
 
 bool run_job_compose(struct run_job *j, const struct trace_source *given, struct err *e)
 {
-    if (!compose_on(&j->x, &j->config, given, e) || !config_hash(&j->config, j->config_hash, e))
+    if (!compose_on(&j->x, &j->config, given, e) || !config_hash(&j->config, j->config_hash, e) ||
+        !quality_ref_find(&j->config, j->quality_ref, sizeof j->quality_ref, e))
         return false;
     uname(&j->host);
     j->config_text = config_canonical(&j->config);
@@ -89,6 +91,7 @@ static struct run_info describe_run(const struct run_job *j, const struct run_op
         .replicas = x->sim.n_replicas,
         .clock = config_str(c, "clock"),
         .slo_source = x->slo_default ? "default" : "config",
+        .quality_ref = *j->quality_ref ? j->quality_ref : NULL,
         .git_revision = version_git,
         .dirty = version_dirty,
         .compiler = version_compiler,

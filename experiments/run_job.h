@@ -15,8 +15,9 @@ struct run_job {
     struct config config;
     struct composed x;
     char config_hash[SHA256_HEX];
-    char *config_text;   /* canonical; owned */
-    char *models, *gpus; /* of the replicas, each once, comma-separated; owned */
+    char *config_text;     /* canonical; owned */
+    char *models, *gpus;   /* of the replicas, each once, comma-separated; owned */
+    char quality_ref[512]; /* empty: quality was not measured */
     struct utsname host;
     const char *experiment, *point; /* that it is a run of [NULL: none] */
     /* Sees each request's row, before the database does. [NULL] */

@@ -6,12 +6,14 @@
 #define SCHEDULER(id) extern const struct scheduler_ops sched_##id;
 #define ROUTER(id) extern const struct router_ops router_##id;
 #define KVPOLICY(id) extern const struct kvpolicy_ops kv_##id;
+#define BUDGET(id) extern const struct kvbudget_ops budget_##id;
 #define PREFIX(id) extern const struct prefix_ops prefix_##id;
 #define PREDICTOR(id) extern const struct predictor_ops pred_##id;
 #include "policies/registry.def"
 #undef SCHEDULER
 #undef ROUTER
 #undef KVPOLICY
+#undef BUDGET
 #undef PREFIX
 #undef PREDICTOR
 
@@ -19,6 +21,7 @@
 #define SCHEDULER(id)
 #define ROUTER(id)
 #define KVPOLICY(id)
+#define BUDGET(id)
 #define PREFIX(id)
 #define PREDICTOR(id)
 
@@ -45,6 +48,14 @@ static const struct kvpolicy_ops *const kvpolicies[] = {
 };
 #undef KVPOLICY
 #define KVPOLICY(id)
+
+#undef BUDGET
+#define BUDGET(id) &budget_##id,
+static const struct kvbudget_ops *const kvbudgets[] = {
+#include "policies/registry.def"
+};
+#undef BUDGET
+#define BUDGET(id)
 
 #undef PREFIX
 #define PREFIX(id) &prefix_##id,
@@ -76,5 +87,6 @@ static const struct predictor_ops *const predictors[] = {
 LOOKUP(scheduler, scheduler_ops, schedulers)
 LOOKUP(router, router_ops, routers)
 LOOKUP(kvpolicy, kvpolicy_ops, kvpolicies)
+LOOKUP(kvbudget, kvbudget_ops, kvbudgets)
 LOOKUP(prefix, prefix_ops, prefixes)
 LOOKUP(predictor, predictor_ops, predictors)

@@ -15,6 +15,8 @@ const struct router_ops *router_find(const char *name);
 const struct router_ops *router_at(size_t i);
 const struct kvpolicy_ops *kvpolicy_find(const char *name);
 const struct kvpolicy_ops *kvpolicy_at(size_t i);
+const struct kvbudget_ops *kvbudget_find(const char *name);
+const struct kvbudget_ops *kvbudget_at(size_t i);
 const struct prefix_ops *prefix_find(const char *name);
 const struct prefix_ops *prefix_at(size_t i);
 const struct predictor_ops *predictor_find(const char *name);

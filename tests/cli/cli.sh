@@ -72,7 +72,7 @@ run=(run --trace ok.csv --db t.db)
 # ---- usage ----
 bad 'no subcommand'
 bad 'rum: unknown subcommand; the nearest is run' rum
-bad 'quality: this version has not got this subcommand' quality x.gguf
+bad 'quality: give --model FILE' quality
 bad 'unknown option --sheduler; the nearest is --scheduler' run --sheduler fcfs
 bad '--db needs a value' run --db
 bad '--json takes no value' run --json=1
@@ -297,6 +297,13 @@ same 'a SPEC and the file made of it run alike' "$(digest generate:poisson,n=50,
 bad 'did you mean poisson?' run --trace generate:poison --db t.db
 good 'generate:multiturn' list traces
 good 'generate:NAME,tenant_skew=' list traces
+
+# ---- lossy KV ----
+lossy=(run --trace ok.csv --db kv.db --kv h2o)
+good 'latency of a lossy KV policy: quality not measured' "${lossy[@]}"
+bad 'kv: cpu holds the full cache' "${lossy[@]}" --backend cpu --model smollm2-135m \
+    --set num_gpu_blocks=100
+bad 'has no figures of h2o with kv.budget 0.2' "${lossy[@]}" --set quality_ref=kv.db
 
 # A thousand lines of anybody's log.
 { echo 'user,when,in,out,host'; for i in {1..1000}; do

@@ -32,16 +32,16 @@ may_include() {
 }
 
 plain='base|arena|params|limits|hash|rng|names'
-policy="$plain|scheduler|router|kvpolicy|prefix|predictor|view|request|tenant_queue|prefix_order|prefix_dfs|token_ratio|wait_order|hold|levels|step_time"
+policy="$plain|scheduler|router|kvpolicy|kvrule|kvheads|kvrule|kvheads|prefix|predictor|view|request|tenant_queue|u64_map|prefix_order|prefix_queue|prefix_dfs|token_ratio|wait_order|hold|levels|step_time"
 formats='sqlite3|jansson|zlib|yaml|cuda|cublas'
-may_include sim 'sim/[a-z_]+\.h' "$formats"
+may_include sim 'sim/[a-z0-9_]+\.h' "$formats"
 may_include policies "sim/($policy)\.h|policies/registry\.(h|def)" "$formats|gsl"
-may_include backend "sim/($plain|backend|content|model|kvpolicy|engine_model|nearest)\.h|backend/.*" 'sqlite3'
+may_include backend "sim/($plain|backend|content|model|kvpolicy|kvrule|engine_model|nearest)\.h|backend/.*" 'sqlite3'
 may_include traces "sim/($plain|trace|content|request|nearest)\.h|traces/.*" 'sqlite3|cuda|cublas'
 may_include experiments '(sim|policies|backend|traces|experiments)/.*' 'cuda|cublas'
 
 # What lies in policies/ is registered (CMake checks that what is registered lies there).
-declare -A kind=([sched]=SCHEDULER [router]=ROUTER [kv]=KVPOLICY [prefix]=PREFIX [pred]=PREDICTOR)
+declare -A kind=([sched]=SCHEDULER [router]=ROUTER [kv]=KVPOLICY [budget]=BUDGET [prefix]=PREFIX [pred]=PREDICTOR)
 while IFS= read -r file; do
     name=$(basename "$file" .c)
     grep -q "^${kind[${name%%_*}]-no kind}(${name#*_})" policies/registry.def ||

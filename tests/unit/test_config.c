@@ -210,14 +210,15 @@ static const struct {
     {"{\"scheduler\":{\"id\":\"nope\"}}", "scheduler: unknown value \"nope\""},
     {"{\"clock\":\"paces\"}", "clock: unknown value \"paces\"; the nearest is paced"},
     /* known to the contract, and not built */
-    {"{\"kv\":\"h2o\"}", "kv: this version has not got \"h2o\"; it has"},
+    {"{\"kv\":\"h2\"}", "kv: unknown value \"h2\"; the nearest is h2o"},
+    {"{\"kv.budget_policy\":\"piramid\"}", "unknown value \"piramid\"; the nearest is pyramid"},
+    {"{\"kv\":{\"id\":\"h2o\",\"budget\":0}}", "kv.budget: 0 is out of range"},
     {"{\"kv_admission\":\"lightlm\"}", "kv_admission: unknown value \"lightlm\"; the nearest is "
                                        "lightllm"},
     {"{\"engine\":\"sglan\"}", "engine: unknown value \"sglan\"; the nearest is sglang"},
     {"{\"backend\":\"repaly\"}", "backend: unknown value \"repaly\"; the nearest is replay"},
     {"{\"dtype\":\"fp9\"}", "dtype: unknown value \"fp9\"; the nearest is fp8"},
     {"{\"data_parallel_size\":2}", "data_parallel_size: this version has not got this key"},
-    {"{\"kv\":{\"id\":\"full\",\"budget\":0.2}}", "kv.budget: this version has not got this key"},
 };
 
 START_TEST(test_bad_file)

@@ -334,6 +334,31 @@ START_TEST(no_hits_without_caching)
 }
 END_TEST
 
+/* Two tenants with one prompt: the second hits what the first computed, unless they are isolated.
+ */
+START_TEST(tenants_share_unless_isolated)
+{
+    const struct segment whole = {7, 0, 40};
+    for (int isolated = 0; isolated <= 1; isolated++) {
+        struct lab l;
+        lab_init(&l);
+        l.isolate_tenants = isolated;
+        for (uint32_t i = 0; i < 4; i++) {
+            struct trace_rec *r = lab_add(&l, i * NS_PER_S, i % 2 ? "a" : "b", 40, 2);
+            r->segment = &whole;
+            r->n_segments = 1;
+        }
+        ck_assert_msg(lab_run(&l), "%s", l.err.text);
+        uint32_t hit = 39 / l.limits.block_size * l.limits.block_size;
+        ck_assert_uint_eq(lab_row(&l, 0)->cached_tokens, 0);
+        ck_assert_uint_eq(lab_row(&l, 1)->cached_tokens, isolated ? 0 : hit);
+        ck_assert_uint_eq(lab_row(&l, 2)->cached_tokens, hit); /* its own, in any case */
+        ck_assert_uint_eq(lab_row(&l, 3)->cached_tokens, hit);
+        lab_release(&l);
+    }
+}
+END_TEST
+
 /* architecture.md 6.3: what a finished request leaves is evicted least recently used first, and its
  * tail first: of 8 blocks of the older prompt 3 go, and the first 5 can still be hit. */
 START_TEST(eviction_takes_the_oldest_tail)
@@ -465,6 +490,7 @@ int main(void)
     tcase_add_test(t, a_full_hit_computes_the_last_block);
     tcase_add_test(t, blocks_are_hit_in_the_step_they_are_scheduled);
     tcase_add_test(t, no_hits_without_caching);
+    tcase_add_test(t, tenants_share_unless_isolated);
     tcase_add_test(t, eviction_takes_the_oldest_tail);
     tcase_add_test(t, own_hit_is_no_room);
     tcase_add_loop_test(t, refused_or_cut, 0, (int)ARRAY_LEN(ends));
