@@ -176,6 +176,7 @@ static enum room make_room(struct replica *r, struct forming *fm, req_id id, uin
         req_id v = choose_victim(r, need, id, &mode);
         if (v == REQ_NONE)
             return ROOM_STALLED;
+        batch_drop(r, fm, v);
         if (outgrown(r, v)) {
             replica_refuse(r, v, "capacity");
             fm->refused = true;
@@ -183,7 +184,6 @@ static enum room make_room(struct replica *r, struct forming *fm, req_id id, uin
                 return ROOM_REFUSED;
             continue;
         }
-        batch_drop(r, fm, v);
         blocks_preempt(r, v, mode);
         r->n_preempted++;
         fm->preempted = true;
