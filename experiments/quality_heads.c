@@ -144,7 +144,7 @@ static bool write_without(const struct search *s, const char *path, uint32_t hea
 static bool ablate(struct search *s, const struct quality_case *c, const char *path, struct err *e)
 {
     struct params params;
-    double whole, without;
+    double whole = 0, without = 0;
     struct quality_case full = {.policy = kvpolicy_find("full"), .params = c->params};
     struct quality_case duo = {.policy = kvpolicy_find("duo"), .params = &params};
     params_init(&params);

@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define BLANKS " \t\r"
 
 static const struct param_desc params[] = {
     {"heads", PARAM_STR, "", "a figure for each layer and KV head", 0, 0, NULL},
@@ -16,18 +19,27 @@ const char *kv_heads_path(const struct params *p)
     return path == NULL || *path == '\0' ? NULL : path;
 }
 
+/* The number that the text begins with, which goes on behind it; NaN: there is none. */
+static double take_number(char **text)
+{
+    char *end;
+    double x = strtod(*text, &end);
+    bool is_one = end != *text && isfinite(x) && x >= 0;
+    *text = end + strspn(end, BLANKS);
+    return is_one ? x : (double)NAN;
+}
+
 /* One line; false: it is wrong. */
 static bool read_line(char *line, uint32_t layers, uint32_t heads, double *value)
 {
-    unsigned layer, head;
-    double x;
-    int end = 0;
     line[strcspn(line, "#\n")] = '\0';
-    if (line[strspn(line, " \t\r")] == '\0')
+    if (line[strspn(line, BLANKS)] == '\0')
         return true;
-    if (sscanf(line, "%u %u %lf %n", &layer, &head, &x, &end) != 3 || line[end] != '\0')
+    double l = take_number(&line), h = take_number(&line), x = take_number(&line);
+    if (!(l < layers && h < heads) || isnan(x) || *line != '\0')
         return false;
-    if (layer >= layers || head >= heads || !isfinite(x) || x < 0)
+    uint32_t layer = (uint32_t)l, head = (uint32_t)h;
+    if ((double)layer < l || (double)head < h)
         return false;
     if (!isnan(value[layer * heads + head]))
         return false; /* twice */

@@ -211,7 +211,7 @@ static bool is_due(const struct kv_store *s, const struct kv_sequence *q, const 
     if (!decodes)
         return p->n > p->budget;
     if (plan->marks)
-        return q->seen > plan->sink && (q->seen - plan->sink) % plan->slack == 0;
+        return q->seen > plan->sink && (q->seen - plan->sink) % MAX(plan->slack, 1) == 0;
     return p->n >= (uint64_t)p->budget + plan->slack;
 }
 

@@ -74,6 +74,7 @@ whole=$(rows whole.db | sha256sum)
 "$tandem" sweep e.json --db some.db --shard 1/2 --quiet || fail 'half a sweep'
 half=$(rows some.db)
 coproc writer { sqlite3 some.db; }
+writer_pid=${writer_PID:?} # unset as soon as it has ended
 echo 'BEGIN EXCLUSIVE; SELECT 1;' >&"${writer[1]}"
 read -r _ <&"${writer[0]}" # by then it has the database
 bad 'some.db: database in use by another process; wait until that has finished' \
@@ -81,7 +82,7 @@ bad 'some.db: database in use by another process; wait until that has finished' 
 "$tandem" sweep e.json --db other.db --shard 2/2 --quiet || fail 'the other half'
 bad 'some.db: database in use by another process' merge some.db other.db
 echo .quit >&"${writer[1]}"
-wait "${writer_PID:?}"
+wait "$writer_pid" || true
 same 'in use: nothing is lost' "$half" "$(rows some.db)"
 "$tandem" sweep e.json --db some.db --quiet || fail 'when it is free again'
 same 'when it is free again: all points' "$whole" "$(rows some.db | sha256sum)"
@@ -90,7 +91,7 @@ same 'when it is free again: all points' "$whole" "$(rows some.db | sha256sum)"
 # in_full_disk COMMAND...: in a folder with room for a little.
 in_full_disk() {
     # shellcheck disable=SC2016 # expanded over there
-    unshare --mount bash -c 'mount -t tmpfs -o size=600k tandem_test "$0" && cd "$0" && "$@"' \
+    unshare --mount bash -c 'mount -t tmpfs -o size=900k tandem_test "$0" && cd "$0" && "$@"' \
         "$dir/small" "$@"
 }
 mkdir small
