@@ -98,7 +98,7 @@ mkdir small
 if in_full_disk true 2>/dev/null; then
     # shellcheck disable=SC2016 # expanded over there
     in_full_disk bash -c '
-        "$0" sweep ../e.json --db full.db >../out 2>../err
+        "$0" sweep ../e.json --db full.db -j 1 >../out 2>../err
         echo $? >../code
         ls >../left
         sqlite3 full.db "PRAGMA integrity_check; SELECT count(*) FROM runs" >../sound
