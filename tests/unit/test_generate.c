@@ -7,10 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "sim/rng.h"
 #include "traces/arrivals.h"
-#include "traces/dist.h"
-#include "traces/spec.h"
 
 #define N 20000u
 #define N_TEXT "20000"
