@@ -77,6 +77,10 @@ bool engine_capture(struct engine *g, struct err *e) NODISCARD;
 bool engine_forward(struct engine *g, const struct forward *f, struct forward_result *r,
                     struct err *e) NODISCARD;
 
+/* warm.c: at open, products before the first pass and the prompt after graphs are captured. */
+bool engine_warm_products(struct engine *g, struct err *e) NODISCARD;
+bool engine_warm_prompt(struct engine *g, struct err *e) NODISCARD;
+
 /* copies.c */
 bool engine_copy(struct engine *g, enum copy_direction direction, const uint32_t *block,
                  const uint32_t *host, uint32_t n, uint64_t *ticket, struct err *e) NODISCARD;

@@ -244,9 +244,9 @@ struct engine *engine_open(const struct device_config *c, bool graphs, struct er
     g->plan_bytes = plan_views(&g->plan, &g->limits, NULL);
     if (!take_memory(g, e) || !take_host_memory(g, e) || !make_streams(g, e) ||
         !blas_open(&g->blas, g->elem, g->stream, g->scratch, g->scratch_bytes, e) ||
-        !engine_load(g, c->weights, e) || !fill_constants(g, e))
+        !engine_load(g, c->weights, e) || !fill_constants(g, e) || !engine_warm_products(g, e))
         goto failed;
-    if (graphs && !engine_capture(g, e))
+    if ((graphs && !engine_capture(g, e)) || !engine_warm_prompt(g, e))
         goto failed;
     return g;
 failed:
