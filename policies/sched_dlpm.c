@@ -12,7 +12,9 @@
  * ends when all that may be tried were. Members (l in the paper) are tenants with requests that
  * wait or run; who joins begins with q = 0 (`rejoin=zero`, which the paper's proof of the latency
  * bound needs) or with the debt it left with (`keep_debt`, so that a tenant with one request at a
- * time pays too). A request that comes back after a preemption is not charged again.
+ * time pays too). Whose last request ends at the instant at which the next one comes never left: a
+ * closed loop without thinking keeps its credit. A request that comes back after a preemption is
+ * not charged again.
  *
  * Must hold: q <= quantum; two tenants that wait throughout are refilled equally often. */
 #include <string.h>
@@ -27,6 +29,8 @@ struct tenant {
     int64_t q;                /* the deficit counter, fixed point */
     uint32_t live, waiting;   /* its requests */
     uint32_t place;           /* among the members, while live > 0 */
+    bool was_member;          /* it left at ... */
+    ns_t left_at;             /* ... this time */
     uint32_t failed;          /* of its waiting requests, tried in vain in decision ... */
     uint64_t failed_decision; /* ... this one */
 };
@@ -144,17 +148,20 @@ static void enter(struct dlpm *d, const struct sched_view *v, uint32_t t)
     struct tenant *u = tenant_at(v, t);
     if (u->live++ > 0)
         return;
-    u->q = d->keep_debt ? MIN(u->q, 0) : 0;
+    if (!u->was_member || u->left_at < v->now)
+        u->q = d->keep_debt ? MIN(u->q, 0) : 0;
     d->member = arena_reserve(d->arena, d->member, &d->cap, d->n_members + 1, sizeof(*d->member));
     u->place = (uint32_t)d->n_members;
     d->member[d->n_members++] = t;
 }
 
-static void leave(struct dlpm *d, const struct sched_view *v, uint32_t t)
+static void leave(struct dlpm *d, const struct sched_view *v, uint32_t t, ns_t at)
 {
     struct tenant *u = tenant_at(v, t);
     if (--u->live > 0)
         return;
+    u->was_member = true;
+    u->left_at = at;
     uint32_t last = d->member[--d->n_members];
     d->member[u->place] = last;
     tenant_at(v, last)->place = u->place;
@@ -262,11 +269,10 @@ static void on_finish(void *self, const struct sched_view *v, req_id id, enum fi
                       ns_t at)
 {
     (void)why;
-    (void)at;
     const struct req_info *q = view_req(v, id);
     if (req_is_waiting(q)) /* preempted, and then its last token came out */
         add_waiting(self, tenant_of(v, id), -1);
-    leave(self, v, q->tenant);
+    leave(self, v, q->tenant, at);
 }
 
 static double tenant_counter(const void *self, const struct sched_view *v, uint32_t t)
