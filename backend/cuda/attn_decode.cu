@@ -1,170 +1,7 @@
 /* attn_decode.cu: decode attention: one query token against its whole context, which is cut into
- * pieces (plan.h) so that short and long contexts keep the GPU equally busy. Bound by reading K and
- * V once: a block of threads reads a piece for one KV head and serves all query heads of its group,
- * which are the rows of a 16-row tensor-core tile (its rest is padding: the cores have time).
- *
- * Every warp takes 16 tokens of every 64, with copies under way of its own and an online softmax of
- * its own, so that the loop has no barrier; the four are merged at the end. Partial results of
+ * pieces (plan.h) so that short and long contexts keep the GPU equally busy. Partial results of
  * pieces are merged by attn_combine. */
-#include "backend/cuda/mma.cuh"
-
-#define WARPS 4
-#define STAGES 3
-#define TILE 16 /* tokens a warp takes at once; also the most query heads of a KV head */
-
-template <int D> struct warp_tiles {
-    bf16 k[STAGES][TILE * D], v[STAGES][TILE * D];
-};
-
-/* Running softmax of a warp: of accumulator rows lane / 4 and lane / 4 + 8. */
-template <int D> struct softmax {
-    float max[2], sum[2], out[D / 8][4];
-};
-
-/* KV row of K of this lane's token of a tile (lane % 16), or PLAN_NONE past the end. */
-__device__ static uint32_t find_row(const attn_args &a, const decode_piece &piece, uint32_t head,
-                                    uint32_t tile)
-{
-    const uint32_t t = tile + threadIdx.x % TILE;
-
-    if (t >= piece.end)
-        return PLAN_NONE;
-    return kv_row(a.plan.table[piece.table + t / a.shape.block_size], t % a.shape.block_size, 0,
-                  head, a.shape);
-}
-
-/* Starts copying a tile of K and V, whose rows the lanes hold. */
-template <int D>
-__device__ static void fetch(const attn_args &a, uint32_t row, uint32_t k, uint32_t v)
-{
-    const uint32_t lane = threadIdx.x % 32, v_rows = a.shape.kv_heads * a.shape.block_size;
-
-#pragma unroll
-    for (uint32_t i = 0; i < TILE * D / CHUNK / 32; i++) {
-        const uint32_t id = i * 32 + lane, r = id / (D / CHUNK), c = id % (D / CHUNK);
-        const uint32_t from = __shfl_sync(0xffffffff, row, r);
-        const bool valid = from != PLAN_NONE;
-        const bf16 *p = (const bf16 *)a.kv + (size_t)(valid ? from : 0) * D + c * CHUNK;
-
-        copy_async(k + tile_offset<D>(r, c), p, valid);
-        copy_async(v + tile_offset<D>(r, c), p + (valid ? (size_t)v_rows * D : 0), valid);
-    }
-}
-
-/* The query heads of a KV head as the rows of A fragments; zeros below. */
-template <int D>
-__device__ static void load_queries(uint32_t q[D / 16][4], const bf16 *from, uint32_t group)
-{
-    const uint32_t lane = threadIdx.x % 32;
-
-#pragma unroll
-    for (int kk = 0; kk < D / 16; kk++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const uint32_t row = lane / 4 + i % 2 * 8, column = kk * 16 + lane % 4 * 2 + i / 2 * 8;
-            q[kk][i] = row < group ? *(const uint32_t *)(from + row * D + column) : 0;
-        }
-}
-
-/* Scores of a tile in `s`, then their weights: 2 to the power of score minus largest. */
-template <int D>
-__device__ static void weigh(float s[2][4], softmax<D> *st, float scale, uint32_t left)
-{
-    const uint32_t column = threadIdx.x % 4 * 2;
-    float keep[2];
-
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-        if (i / 4 * 8 + column + i % 2 >= left)
-            s[i / 4][i % 4] = -INFINITY;
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        const float here =
-            fmaxf(fmaxf(s[0][2 * h], s[0][2 * h + 1]), fmaxf(s[1][2 * h], s[1][2 * h + 1]));
-        const float larger = fmaxf(st->max[h], row_max(here) * scale);
-        keep[h] = exp2_fast(st->max[h] - larger);
-        st->max[h] = larger;
-        float sum = 0;
-#pragma unroll
-        for (int n = 0; n < 2; n++)
-#pragma unroll
-            for (int e = 2 * h; e < 2 * h + 2; e++) {
-                s[n][e] = exp2_fast(s[n][e] * scale - larger);
-                sum += s[n][e];
-            }
-        st->sum[h] = st->sum[h] * keep[h] + sum;
-    }
-    if (__any_sync(0xffffffff, keep[0] != 1 || keep[1] != 1)) {
-#pragma unroll
-        for (int n = 0; n < D / 8; n++)
-#pragma unroll
-            for (int e = 0; e < 4; e++)
-                st->out[n][e] *= keep[e / 2];
-    }
-}
-
-template <int D>
-__device__ static void attend(softmax<D> *st, const uint32_t q[D / 16][4], uint32_t k, uint32_t v,
-                              float scale, uint32_t left)
-{
-    const uint32_t lane = threadIdx.x % 32;
-    float s[2][4] = {};
-    uint32_t b[4];
-
-#pragma unroll
-    for (int kk = 0; kk < D / 16; kk++) {
-        load_fragments(b, k + tile_offset<D>(lane % 8 + lane / 16 * 8, kk * 2 + lane / 8 % 2));
-        multiply_add(s[0], q[kk], b[0], b[1]);
-        multiply_add(s[1], q[kk], b[2], b[3]);
-    }
-    weigh<D>(s, st, scale, left);
-    const uint32_t p[4] = {pack_bf16(s[0][0], s[0][1]), pack_bf16(s[0][2], s[0][3]),
-                           pack_bf16(s[1][0], s[1][1]), pack_bf16(s[1][2], s[1][3])};
-#pragma unroll
-    for (int n = 0; n < D / 16; n++) {
-        load_transposed(b, v + tile_offset<D>(lane % 16, n * 2 + lane / 16));
-        multiply_add(st->out[2 * n], p, b[0], b[1]);
-        multiply_add(st->out[2 * n + 1], p, b[2], b[3]);
-    }
-}
-
-/* The warps' results into one, through shared memory: `mine` is the warp's own part of it. */
-template <int D>
-__device__ static void merge(const softmax<D> &st, float *mine, const float *first,
-                             size_t warp_floats, float *partial, float2 *weight, uint32_t group)
-{
-    __shared__ float maxes[WARPS][TILE], sums[WARPS][TILE];
-    const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        const uint32_t row = lane / 4 + h * 8;
-        const float sum = row_sum(st.sum[h]);
-        if (lane % 4 == 0) {
-            maxes[warp][row] = st.max[h];
-            sums[warp][row] = sum;
-        }
-#pragma unroll
-        for (int n = 0; n < D / 8; n++)
-            *(float2 *)(mine + row * D + n * 8 + lane % 4 * 2) =
-                make_float2(st.out[n][2 * h], st.out[n][2 * h + 1]);
-    }
-    __syncthreads();
-    for (uint32_t i = threadIdx.x; i < group * D; i += WARPS * 32) {
-        const uint32_t row = i / D;
-        const float max =
-            fmaxf(fmaxf(maxes[0][row], maxes[1][row]), fmaxf(maxes[2][row], maxes[3][row]));
-        float sum = 0, value = 0;
-        for (int w = 0; w < WARPS; w++) {
-            const float factor = exp2_fast(maxes[w][row] - max);
-            sum += factor * sums[w][row];
-            value += factor * first[w * warp_floats + i];
-        }
-        partial[i] = value;
-        if (i % D == 0)
-            weight[row] = make_float2(max, sum);
-    }
-}
+#include "backend/cuda/attn_decode.cuh"
 
 template <int D>
 __global__ void __launch_bounds__(WARPS * 32)
@@ -174,42 +11,14 @@ __global__ void __launch_bounds__(WARPS * 32)
     if (blockIdx.y >= *a.plan.n_pieces)
         return;
     const decode_piece piece = a.plan.piece[blockIdx.y];
-    const uint32_t warp = threadIdx.x / 32, head = blockIdx.x;
-    const uint32_t group = a.shape.heads / a.shape.kv_heads;
-    warp_tiles<D> *tiles = (warp_tiles<D> *)shared + warp;
-    const uint32_t k = shared_address(tiles->k), v = shared_address(tiles->v);
-    const uint32_t tile_bytes = TILE * D * sizeof(bf16);
-    uint32_t tile = piece.begin + warp * TILE, ahead = tile; /* computed and fetched next */
-    uint32_t row = find_row(a, piece, head, ahead), stage = 0, q[D / 16][4];
-    softmax<D> st = {{-INFINITY, -INFINITY}, {}, {}};
-
-    for (int i = 0; i < STAGES - 1; i++) {
-        if (ahead < piece.end)
-            fetch<D>(a, row, k + i * tile_bytes, v + i * tile_bytes);
-        copy_commit();
-        ahead += WARPS * TILE;
-        row = find_row(a, piece, head, ahead);
-    }
-    load_queries<D>(q, (const bf16 *)a.q + (size_t)piece.row * a.q_stride + head * group * D,
-                    group);
-    for (; tile < piece.end; tile += WARPS * TILE) {
-        const uint32_t freed = stage == 0 ? STAGES - 1 : stage - 1;
-
-        copy_wait<STAGES - 2>();
-        __syncwarp();
-        if (ahead < piece.end)
-            fetch<D>(a, row, k + freed * tile_bytes, v + freed * tile_bytes);
-        copy_commit();
-        ahead += WARPS * TILE;
-        row = find_row(a, piece, head, ahead);
-        attend<D>(&st, q, k + stage * tile_bytes, v + stage * tile_bytes, scale, piece.end - tile);
-        stage = stage == STAGES - 1 ? 0 : stage + 1;
-    }
-    copy_wait<0>();
-    __syncwarp();
+    const uint32_t head = blockIdx.x, group = a.shape.heads / a.shape.kv_heads;
+    const bf16 *q = (const bf16 *)a.q + (size_t)piece.row * a.q_stride + head * group * D;
+    const cache cached = {(const bf16 *)a.kv, a.plan.table + piece.table, head, a.shape};
+    const asking ask = {q, group, scale, NULL};
     const size_t at = ((size_t)blockIdx.y * a.shape.kv_heads + head) * group;
-    merge<D>(st, (float *)tiles, (float *)shared, sizeof(*tiles) / sizeof(float), partial + at * D,
-             weight + at, group);
+
+    attend_piece<D, false>(shared, cached, ask, piece.begin, piece.end, partial + at * D,
+                           weight + at);
 }
 
 template <int D>
@@ -247,22 +56,11 @@ __global__ void combine_kernel(const __grid_constant__ attn_args a, const float 
 {
     const uint32_t row = blockIdx.x, head = blockIdx.y, heads = gridDim.y, dim = blockDim.x;
     const uint32_t begin = a.plan.piece_start[row], end = a.plan.piece_start[row + 1];
-    float max = -INFINITY, sum = 0, value = 0;
 
     if (begin == end)
         return; /* padding */
-    for (uint32_t i = begin; i < end; i++)
-        max = fmaxf(max, weight[(size_t)i * heads + head].x);
-#pragma unroll 4
-    for (uint32_t i = begin; i < end; i++) {
-        const size_t at = (size_t)i * heads + head;
-        const float2 w = weight[at];
-        const float factor = exp2_fast(w.x - max);
-        sum += factor * w.y;
-        value += factor * partial[at * dim + threadIdx.x];
-    }
     ((bf16 *)a.out)[((size_t)row * heads + head) * dim + threadIdx.x] =
-        __float2bfloat16_rn(value / sum);
+        __float2bfloat16_rn(combined(begin, end, head, heads, partial, weight));
 }
 
 extern "C" cudaError_t attn_combine(cudaStream_t s, const struct attn_args *a, uint32_t decodes,

@@ -85,6 +85,50 @@ cudaError_t attn_decode(cudaStream_t s, const struct attn_args *a, uint32_t piec
 cudaError_t attn_combine(cudaStream_t s, const struct attn_args *a, uint32_t decodes,
                          const float *partial, const float2 *weight);
 
+/* ---- decode attention under KV policies: each KV head of a sequence reads tokens of its own ----
+ *
+ * Pages are of one layer and KV head: rows of head_dim elements; row (page * 2 + which) *
+ * block_size
+ * + offset holds K (which = 0) or V (1) of a token. Lists are in order of row, then KV head; tokens
+ * may be in any order. bf16 only, head_dim 64 or 128, at most 16 query heads for each of K and V.
+ */
+
+struct kv_attn_args {
+    const void *q; /* [rows][q_stride], heads first */
+    void *out;     /* [rows][heads * head_dim] */
+    const void *kv;
+    uint32_t q_stride;
+    struct attn_shape shape;
+    const struct kv_list *list;       /* [rows * kv_heads] */
+    const uint32_t *page;             /* table that the pieces' pages are in */
+    const struct decode_piece *piece; /* plan_lists */
+    const uint32_t *piece_start;      /* [rows * kv_heads + 1] */
+    float *partial;                   /* [pieces][group][head_dim] */
+    float2 *weight;                   /* [pieces][group] */
+    /* NULL, or what kv_attn_mass needs: scores by token and query head, of all lists' tokens,
+     * rounded up to PLAN_PIECE_STEP each: [slot / 16][group][16]. */
+    float *score;
+};
+
+/* StreamingLLM, DuoAttention, H2O and full differ in the lists only. */
+cudaError_t kv_attn_decode(cudaStream_t s, const struct kv_attn_args *a, uint32_t pieces);
+cudaError_t kv_attn_combine(cudaStream_t s, const struct kv_attn_args *a, uint32_t rows);
+/* H2O: adds to mass[slot] the attention that the decode paid the token, over the group's heads. */
+cudaError_t kv_attn_mass(cudaStream_t s, const struct kv_attn_args *a, uint32_t pieces,
+                         float *mass);
+
+/* Quest. Bounds: [page][2][head_dim]: the largest of each channel of K, then the least. */
+cudaError_t kv_bounds(cudaStream_t s, void *bounds, const struct kv_attn_args *a, uint32_t lists,
+                      uint32_t longest);
+/* rank[i], for page i of the page table: no product of a query of the group with a key of the page
+ * is larger. `longest`: tokens of the longest list. */
+cudaError_t kv_rank(cudaStream_t s, float *rank, const struct kv_attn_args *a, const void *bounds,
+                    uint32_t lists, uint32_t longest);
+/* picked[list * keep + i]: the pages of the keep - 1 highest ranks, ties to the first, in order,
+ * then the list's last page; all pages of a list that has no more. */
+cudaError_t kv_pick(cudaStream_t s, uint32_t *picked, const struct kv_attn_args *a,
+                    const float *rank, uint32_t lists, uint32_t keep);
+
 #ifdef __cplusplus
 }
 #endif

@@ -60,8 +60,26 @@ size_t plan_views(struct plan *p, const struct plan_limits *l, void *buffer)
     return used;
 }
 
-/* Cuts the contexts of the decodes into pieces of about equal length, so that about target_pieces
- * come out: never more than target_pieces + n_decode. */
+/* The length that pieces of `total` tokens have at most, so that about `target` come out. */
+static uint32_t longest_piece(uint64_t total, uint32_t target)
+{
+    return MAX((uint32_t)div_ceil_u64(total, target), PLAN_MIN_PIECE);
+}
+
+/* Cuts `length` tokens into pieces of about equal length. Returns how many. */
+static uint32_t split(struct decode_piece *piece, uint32_t row, uint32_t table, uint32_t length,
+                      uint32_t longest)
+{
+    uint32_t even = div_ceil_u32(length, div_ceil_u32(length, longest)), n = 0;
+
+    even = div_ceil_u32(even, PLAN_PIECE_STEP) * PLAN_PIECE_STEP;
+    for (uint32_t begin = 0; begin < length; begin += even)
+        piece[n++] = (struct decode_piece){
+            .row = row, .table = table, .begin = begin, .end = MIN(begin + even, length)};
+    return n;
+}
+
+/* Never more than target_pieces + n_decode pieces. */
 static uint32_t split_decodes(struct plan *p, const struct plan_limits *l, const struct forward *f)
 {
     uint64_t total = 0;
@@ -69,23 +87,31 @@ static uint32_t split_decodes(struct plan *p, const struct plan_limits *l, const
 
     for (uint32_t i = 0; i < f->n_decode; i++)
         total += (uint64_t)f->context[i] + 1;
-    longest = (uint32_t)div_ceil_u64(total, l->target_pieces);
-    longest = MAX(longest, PLAN_MIN_PIECE);
+    longest = longest_piece(total, l->target_pieces);
     for (uint32_t i = 0; i < f->n_decode; i++) {
-        uint32_t length = f->context[i] + 1;
-        uint32_t even = div_ceil_u32(length, div_ceil_u32(length, longest));
-
-        even = div_ceil_u32(even, PLAN_PIECE_STEP) * PLAN_PIECE_STEP;
         p->piece_start[i] = n;
-        for (uint32_t begin = 0; begin < length; begin += even)
-            p->piece[n++] = (struct decode_piece){.row = i,
-                                                  .table = f->table_start[i],
-                                                  .begin = begin,
-                                                  .end = MIN(begin + even, length)};
+        n += split(p->piece + n, i, f->table_start[i], f->context[i] + 1, longest);
     }
     p->piece_start[f->n_decode] = n;
     *p->n_pieces = n;
     return n;
+}
+
+uint32_t plan_lists(struct decode_piece *piece, uint32_t *start, const struct kv_list *list,
+                    uint32_t n, uint32_t target)
+{
+    uint64_t total = 0;
+    uint32_t longest, pieces = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        total += list[i].n;
+    longest = longest_piece(total, target);
+    for (uint32_t i = 0; i < n; i++) {
+        start[i] = pieces;
+        pieces += split(piece + pieces, i, list[i].table, list[i].n, longest);
+    }
+    start[n] = pieces;
+    return pieces;
 }
 
 /* Longest first, so that no long tile starts when the others are nearly done; ties by place. */

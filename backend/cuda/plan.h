@@ -19,6 +19,14 @@ struct decode_piece {
     uint32_t row, table, begin, end; /* table: where its blocks start in the block tables */
 };
 
+/* Tokens that one KV head of a decode reads under a KV policy (kernels.h): all its pages are full
+ * but the last. */
+struct kv_list {
+    uint32_t table; /* where its pages start in the page table, and in arrays beside it */
+    uint32_t n;     /* tokens; at least 1 */
+    uint32_t slot;  /* where its tokens start in arrays by token; a multiple of PLAN_PIECE_STEP */
+};
+
 /* Up to PLAN_TILE_ROWS rows from row `first` on, counted within the sequence: token first / group,
  * head first % group of a KV head's group. */
 struct prefill_tile {
@@ -68,5 +76,18 @@ size_t plan_views(struct plan *p, const struct plan_limits *l, void *buffer);
  * The forward pass is within the limits. Returns how many bytes of the buffer are used. */
 size_t plan_fill(struct plan *p, const struct plan_limits *l, const struct forward *f,
                  uint32_t padded, struct pass *pass);
+
+/* Cuts n lists into pieces as the contexts of decodes are cut, `row` of a piece being its list; at
+ * most target + n. Pieces of list i are those from start[i] to start[i + 1]. Returns how many. */
+uint32_t plan_lists(struct decode_piece *piece, uint32_t *start, const struct kv_list *list,
+                    uint32_t n, uint32_t target);
+
+/* Tokens of the `keep` pages that are picked of a list's n tokens: the last page is one of them. */
+static inline uint32_t plan_picked(uint32_t n, uint32_t keep, uint32_t block_size)
+{
+    uint32_t before = (div_ceil_u32(n, block_size) - 1) * block_size;
+
+    return before < keep * block_size ? n : (keep - 1) * block_size + (n - before);
+}
 
 #endif

@@ -2,15 +2,10 @@
  * bandwidth (bytes read plus written) and the rate of a large bf16 product. Medians of runs timed
  * by events; inputs random; copies of them are read in turn, so that none is still in the L2.
  *
- * Usage: bench [attention|step]... (both) */
-#include <stdio.h>
-#include <stdlib.h>
-
-#define GPU_FAIL(...) (fprintf(stderr, __VA_ARGS__), fputc('\n', stderr), exit(2))
-#include "tests/gpu/gpu.h"
+ * Usage: bench [attention|kv|step]... (all) */
+#include "tests/gpu/bench.h"
 
 #define RUNS 21
-#define COPIES 16                         /* of an input, at most */
 #define FLUSH_BYTES (UINT64_C(256) << 20) /* several times any L2 */
 
 static const struct arch llama_8b = {.layers = 32,
@@ -25,10 +20,6 @@ static const struct arch llama_8b = {.layers = 32,
                                      .rope_theta = 500000,
                                      .rope = {8, 1, 4, 8192}};
 
-struct ceilings {
-    double bytes_per_ns, flops_per_ns;
-};
-
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -42,11 +33,7 @@ static double median(double *ns)
     return ns[RUNS / 2];
 }
 
-/* What is timed: enqueues run `i` on the default stream. */
-typedef void (*work)(void *self, uint32_t i);
-
-/* Median of RUNS, enqueued one after another, each between two events. */
-static double time_of(work run, void *self)
+double time_of(work run, void *self)
 {
     cudaEvent_t event[2 * RUNS];
     double ns[RUNS];
@@ -72,17 +59,16 @@ static double time_of(work run, void *self)
     return median(ns);
 }
 
-/* How many copies of an input are read in turn, so that none is still in the L2. */
-static uint32_t copies_of(uint64_t bytes)
+uint32_t copies_of(uint64_t bytes)
 {
     return bytes * COPIES < FLUSH_BYTES ? COPIES : (uint32_t)MAX(2, FLUSH_BYTES / bytes);
 }
 
-static void *random_bf16(uint64_t n, uint32_t tensor)
+void *random_bf16(uint64_t n, uint32_t tensor)
 {
     void *p = gpu_poisoned(n * sizeof(uint16_t));
 
-    CUDA(draw_weights(0, ELEM_BF16, p, n, 1, tensor, 1, false)); /* uniform in about -1.7..1.7 */
+    CUDA(draw_weights(0, ELEM_BF16, p, n, 1, tensor, 1, false));
     return p;
 }
 
@@ -283,6 +269,9 @@ static void bench_attention(const struct ceilings *c)
     bench_decode(c, 64, 1023);
     bench_decode(c, 1, 8191);
     bench_decode(c, 256, 2047);
+    bench_decode(c, 32, 16383);
+    bench_decode(c, 16, 32767);
+    bench_decode(c, 8, 65535);
     bench_prefill(1, 0, 8192);
     bench_prefill(1, 0, 2048);
     bench_prefill(4, 0, 512);
@@ -414,10 +403,11 @@ int main(int argc, char **argv)
     struct err e = {0};
     struct ceilings c;
     void *workspace;
-    bool attention = argc == 1, steps = argc == 1;
+    bool attention = argc == 1, kv = argc == 1, steps = argc == 1;
 
     for (int i = 1; i < argc; i++) {
         attention = attention || strcmp(argv[i], "attention") == 0;
+        kv = kv || strcmp(argv[i], "kv") == 0;
         steps = steps || strcmp(argv[i], "step") == 0;
     }
     if (!gpu_present())
@@ -428,6 +418,8 @@ int main(int argc, char **argv)
     c = measure_ceilings(&b);
     if (attention)
         bench_attention(&c);
+    if (kv)
+        bench_kv(&c);
     if (steps) {
         bench_steps(&c);
         bench_products(&b, &c, 64);

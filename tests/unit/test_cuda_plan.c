@@ -253,6 +253,58 @@ START_TEST(balanced)
 }
 END_TEST
 
+/* Every token of a list in one piece of it, in order; few pieces, none much longer than the mean.
+ */
+START_TEST(lists_cut)
+{
+    enum { LISTS = 50 };
+    struct rng r;
+
+    rng_init(&r, 1, "lists");
+    for (int run = 0; run < 200; run++) {
+        uint32_t n = 1 + (uint32_t)rng_below(&r, LISTS), target = 1 + (uint32_t)rng_below(&r, 150);
+        uint32_t start[LISTS + 1], total = 0, at = 0;
+        struct kv_list list[LISTS];
+        struct decode_piece piece[LISTS + 150];
+
+        for (uint32_t i = 0; i < n; i++) {
+            list[i] =
+                (struct kv_list){i * 7, 1 + (uint32_t)rng_below(&r, i % 2 ? 5000 : 50), i * 5008};
+            total += list[i].n;
+        }
+        ck_assert_uint_le(plan_lists(piece, start, list, n, target), target + n);
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t token = 0;
+
+            ck_assert_uint_eq(start[i], at);
+            for (; at < start[i + 1]; at++) {
+                ck_assert_uint_eq(piece[at].row, i);
+                ck_assert_uint_eq(piece[at].table, list[i].table);
+                ck_assert_uint_eq(piece[at].begin, token);
+                ck_assert_uint_eq(piece[at].begin % PLAN_PIECE_STEP, 0);
+                ck_assert_uint_gt(piece[at].end, token);
+                ck_assert_uint_le(piece[at].end - token,
+                                  MAX(total / target + 1, PLAN_MIN_PIECE) + PLAN_PIECE_STEP);
+                token = piece[at].end;
+            }
+            ck_assert_uint_eq(token, list[i].n);
+        }
+    }
+}
+END_TEST
+
+START_TEST(picked_tokens)
+{
+    ck_assert_uint_eq(plan_picked(1, 1, 16), 1);
+    ck_assert_uint_eq(plan_picked(16, 1, 16), 16);
+    ck_assert_uint_eq(plan_picked(17, 1, 16), 1);
+    ck_assert_uint_eq(plan_picked(33, 3, 16), 33);
+    ck_assert_uint_eq(plan_picked(49, 3, 16), 33);
+    ck_assert_uint_eq(plan_picked(48, 2, 16), 32);
+    ck_assert_uint_eq(plan_picked(9, 4, 1), 4);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("cuda plan");
@@ -260,10 +312,13 @@ int main(void)
     SRunner *r;
     int failed;
 
+    tcase_set_timeout(t, 60);
     tcase_add_test(t, random_passes);
     tcase_add_test(t, padded_decodes);
     tcase_add_test(t, padded_sizes);
     tcase_add_test(t, balanced);
+    tcase_add_test(t, lists_cut);
+    tcase_add_test(t, picked_tokens);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
