@@ -15,6 +15,8 @@ static const char *advice(int code)
         return "free some space or write to another disk with --db; runs stored before are safe";
     case SQLITE_IOERR:
         return "check the disk (space, quota, file size limit); runs stored before are safe";
+    case SQLITE_NOMEM:
+        return "free memory, or lower the load or max_request_rows; runs stored before are safe";
     case SQLITE_NOTADB:
         return "name a database made by tandem, or a new file";
     case SQLITE_CORRUPT:

@@ -2,6 +2,7 @@
  * outcome into the exit code (commands.h). */
 #include <ctype.h>
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -86,6 +87,8 @@ static void print_error(const char *text)
 int main(int argc, char **argv)
 {
     struct err e = {0};
+    /* Else a value that is missing for want of memory would be one that the file has not. */
+    json_set_alloc_funcs(mem_alloc, mem_free);
     int code = dispatch(argc, argv, &e);
     if ((fflush(stdout) != 0 || ferror(stdout)) && !e.set) {
         err_set(&e, "stdout: cannot be written: %s", strerror(errno));

@@ -39,7 +39,8 @@ static sqlite3_stmt *query(sqlite3 *db, const char *sql, const char *first, cons
 /* Runs SQL made by sqlite3_mprintf, which is freed. Parameters are ids, NO_RUN is NULL. */
 static bool run(sqlite3 *db, char *sql, int64_t first, int64_t second, struct err *e)
 {
-    CHECK(sql, "merge: memory for SQL", "none%s", "");
+    if (!sql)
+        return err_set(e, "merge: no memory for a statement; free memory and merge again");
     sqlite3_stmt *stmt = db_prepare(db, sql, e);
     sqlite3_free(sql);
     if (stmt && first != NO_RUN)

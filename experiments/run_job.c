@@ -1,6 +1,5 @@
 #include "experiments/run_job.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,8 +17,8 @@ void run_job_release(struct run_job *j)
 {
     tee_release(&j->tee);
     free(j->config_text);
-    free(j->models);
-    free(j->gpus);
+    mem_free(j->models);
+    mem_free(j->gpus);
     compose_release(&j->x);
     config_release(&j->config);
 }
@@ -37,18 +36,22 @@ const char *run_job_gpu_id(const struct replica_config *r)
 /* The ids of what the replicas are, each once. */
 static char *join_ids(const struct composed *x, const char *(*id_of)(const struct replica_config *))
 {
-    char *text;
-    size_t size;
-    FILE *f = open_memstream(&text, &size);
-    CHECK(f, "run: memory for a text", "%u replicas", x->sim.n_replicas);
+    char *text = mem_strdup("");
+    size_t n = 0, cap = 1;
     for (uint32_t i = 0; i < x->sim.n_replicas; i++) {
         bool seen = false;
         for (uint32_t j = 0; j < i && !seen; j++)
             seen = strcmp(id_of(&x->replica[j]), id_of(&x->replica[i])) == 0;
-        if (!seen)
-            fprintf(f, "%s%s", i ? "," : "", id_of(&x->replica[i]));
+        if (seen)
+            continue;
+        const char *id = id_of(&x->replica[i]);
+        size_t length = strlen(id);
+        text = mem_reserve(text, &cap, n + length + 2, 1);
+        if (n > 0)
+            text[n++] = ',';
+        memcpy(text + n, id, length + 1);
+        n += length;
     }
-    fclose(f);
     return text;
 }
 

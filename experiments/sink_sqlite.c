@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <sqlite3.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -495,26 +494,23 @@ static void release(struct sink_sqlite *s)
     mem_free(s);
 }
 
-/* "INSERT ... VALUES (?, ...)" for BULK_ROWS rows, of which the last parameter says how many. */
+/* "INSERT ... VALUES (?, ...)" for BULK_ROWS rows, of which the last parameter says how many.
+ * NULL: no memory. */
 static char *bulk_sql(const char *sql, int *columns)
 {
     const char *tuple = strchr(strstr(sql, " VALUES "), '(');
-    char *text = NULL;
-    size_t size;
-    FILE *f = open_memstream(&text, &size);
+    sqlite3_str *text = sqlite3_str_new(NULL);
 
-    CHECK(f, "sink: memory for a text", "%s", sql);
     *columns = 0;
     for (const char *c = tuple; *c; c++)
         *columns += *c == '?';
     /* OR ROLLBACK: no rows of a statement are kept apart, since a row that fails ends the run */
-    fprintf(f, "INSERT OR ROLLBACK%.*sSELECT * FROM (VALUES ",
-            (int)(strstr(sql, "VALUES ") - strstr(sql, " INTO")), strstr(sql, " INTO"));
+    sqlite3_str_appendf(text, "INSERT OR ROLLBACK%.*sSELECT * FROM (VALUES ",
+                        (int)(strstr(sql, "VALUES ") - strstr(sql, " INTO")), strstr(sql, " INTO"));
     for (int i = 0; i < BULK_ROWS; i++)
-        fprintf(f, "%s%s", i ? ", " : "", tuple);
-    fputs(") LIMIT ?", f);
-    fclose(f);
-    return text;
+        sqlite3_str_appendf(text, "%s%s", i ? ", " : "", tuple);
+    sqlite3_str_appendall(text, ") LIMIT ?");
+    return sqlite3_str_finish(text);
 }
 
 static sqlite3_stmt *prepare(struct sink_sqlite *s, enum stmt_id id, struct err *e)
@@ -522,8 +518,10 @@ static sqlite3_stmt *prepare(struct sink_sqlite *s, enum stmt_id id, struct err 
     if (!in_bulk[id])
         return db_prepare(s->db, stmt_sql[id], e);
     char *sql = bulk_sql(stmt_sql[id], &s->columns[id]);
-    sqlite3_stmt *stmt = db_prepare(s->db, sql, e);
-    free(sql);
+    sqlite3_stmt *stmt = sql ? db_prepare(s->db, sql, e) : NULL;
+    if (!sql)
+        err_set(e, "sink: no memory for a statement; free memory, or lower the load");
+    sqlite3_free(sql);
     return stmt;
 }
 

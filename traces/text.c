@@ -62,7 +62,11 @@ bool text_open(struct text *t, const char *path, struct err *e)
         return false;
     }
     *t = (struct text){.path = mem_strdup(path), .noun = "column", .file = gzdopen(fd, "rb")};
-    CHECK(t->file, "gzdopen", "fd %d", fd); /* fails without memory or on a bad mode */
+    if (!t->file) {
+        close(fd);
+        mem_free(t->path);
+        return err_set(e, "%s: no memory to read it; free memory and try again", path);
+    }
     t->buf = mem_grow(NULL, BUF_START);
     t->cap = BUF_START;
     return true;
