@@ -426,8 +426,13 @@ static bool quality(struct session *s, struct err *e)
 
 int cmd_quality(int argc, char **argv, struct err *e)
 {
-    struct input in = {
-        .db = "tandem.db", .backend = "cpu", .prompts = 20, .scored = 64, .seed = 1, .e = e};
+    struct input in = {.db = "tandem.db",
+                       .backend = "cpu",
+                       .method = 'r',
+                       .prompts = 20,
+                       .scored = 64,
+                       .seed = 1,
+                       .e = e};
     struct list *lists[] = {&in.kv, &in.budget, &in.task, &in.length, &in.protocol};
     static const char *const defaults[] = {"full", "0.2", "passkey", "1024", "a"};
     struct session s = {.in = &in};
