@@ -75,6 +75,19 @@ that fits at all.
   6.3 s where the simulation waits 0.4. Up to Dynamo 0.8 a token's message holds all tokens before
   it, too (pull request 5510): longer outputs, more time. No published figure says what one worker
   passes on; taking it from these points would be a fit to them, so it is not modelled.
+* What is published of SGLang's own streaming is too little. Its tokenizer manager on an H200 takes
+  1.28 us a token at 331 tokens of output, 5.27 at 1650, to copy what was said before, and 0.87 for
+  the rest (sglang pull request 22567): 1.9 to 4.2 us here, where 11 to 25 are missing. It is a
+  process beside the scheduler. Added whole to every step, as if nothing ran beside it, it takes
+  this group from 12.0 to 10.9 % and Qwen3-32B from 6.7 to 6.4, and the five stay 14 to 36 % too
+  fast.
+* No step without a CUDA graph: on an H200 SGLang captures up to 256 sequences, with 4 GPUs or more
+  512 (`server_args.py`), which only the row with 448 on 2 GPUs exceeds, the least off of the five;
+  the generator captures every size up to the largest batch (`rule_plugin/sglang.rule`). Nor is
+  it attention beyond its table: the three rows on 4 GPUs are inside (2047 cached tokens at 512
+  sequences). The other two are not (1023), and go on with its last slope: 5.6 (256 on one GPU) and
+  5.1 TB/s (448 on 2) of KV, more than the 4.8 of the memory. Held to that they would gain 1.0 ms of
+  the 6.2 that are missing, and less than 0.8 of 7.3.
 * SGLang's slow path for `min_tokens` (a mask of all logits, searched three times: 7 us a sequence
   and step by its bytes alone, the same on every GPU) probably did not run: in the version that was read,
   a later one, Dynamo's worker does not pass `min_tokens` on (`decode_handler.py`).
