@@ -1,5 +1,6 @@
 -- query.sql: rates.csv as tables by trace (Markdown) and as curves (conversation.dat,
 -- synthetic.dat), and what the policies do in a run.
+DROP TABLE IF EXISTS rate; -- of an earlier call
 .mode csv
 .import rates.csv rate
 .headers off

@@ -1,6 +1,6 @@
 #!/bin/bash
-# nomem.sh TANDEM NOMEM [STRIDE]: the n-th allocation of `run`, the program's and its libraries',
-# fails (nomem.c, the library NOMEM, to preload), for the first 20 n and then each STRIDE-th [97].
+# nomem.sh TANDEM NOMEM [STRIDE]: the n-th allocation of `run` from main on, the program's and its
+# libraries', fails (nomem.c, the library NOMEM, to preload), for the first 20 n and then each STRIDE-th [97].
 # Either the run did without and is whole, or it says so in one line, with exit code 2; what was
 # committed before is there in both cases, and the run whole or not at all. Run from the source
 # root; needs the sqlite3 shell.
