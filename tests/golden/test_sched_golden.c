@@ -288,6 +288,32 @@ START_TEST(g3_refill)
 }
 END_TEST
 
+/* B's only request ends at 1 ms with q = 10 - 3 - 2; what follows it comes at 1 ms + g3_gap. At the
+ * same instant B never left, and has its credit; a nanosecond later it begins anew. */
+static const struct {
+    ns_t gap;
+    double credit;
+} g3_gap[] = {{0, 5}, {1, 0}};
+
+START_TEST(g3_credit_outlives_an_instant)
+{
+    struct lab l;
+    golden_lab(&l, "dlpm");
+    params_set_num(&l.params, "dlpm.quantum", PARAM_REAL, 10);
+    lab_add(&l, 0, "A", 1, 6);
+    lab_add(&l, 0, "B", 3, 1);
+    struct trace_rec *next = lab_add(&l, 0, "B", 1, 1);
+    next->after = 1;
+    next->delay_ns = g3_gap[_i].gap;
+    l.has_after = true;
+    watch(&l);
+    const struct seen *s = seen_arrival(2);
+    ck_assert_int_eq(s->at, NS_PER_MS + g3_gap[_i].gap);
+    ck_assert_double_eq(s->c[B], g3_gap[_i].credit);
+    lab_release(&l);
+}
+END_TEST
+
 /* ---- RPM: what counts ---- */
 
 /* k = 2: refused arrivals do not count, and one accepted just 60 s ago does not any more; other
@@ -628,6 +654,7 @@ int main(void)
     tcase_add_test(t, g2_there_was_room);
     tcase_add_test(t, g2_dlpm_passes_over);
     tcase_add_loop_test(t, g3_refill, 0, (int)ARRAY_LEN(g3_idle));
+    tcase_add_loop_test(t, g3_credit_outlives_an_instant, 0, (int)ARRAY_LEN(g3_gap));
     tcase_add_test(t, rpm_counts_the_accepted);
     tcase_add_test(t, lpm_order);
     tcase_add_test(t, lpm_one_of_a_kind_first);
