@@ -29,8 +29,7 @@ struct tenant {
     int64_t q;                /* the deficit counter, fixed point */
     uint32_t live, waiting;   /* its requests */
     uint32_t place;           /* among the members, while live > 0 */
-    bool was_member;          /* it left at ... */
-    ns_t left_at;             /* ... this time */
+    ns_t left_at;             /* when it last ceased to be a member */
     uint32_t failed;          /* of its waiting requests, tried in vain in decision ... */
     uint64_t failed_decision; /* ... this one */
 };
@@ -148,7 +147,7 @@ static void enter(struct dlpm *d, const struct sched_view *v, uint32_t t)
     struct tenant *u = tenant_at(v, t);
     if (u->live++ > 0)
         return;
-    if (!u->was_member || u->left_at < v->now)
+    if (u->left_at < v->now) /* who never was a member has q = 0 */
         u->q = d->keep_debt ? MIN(u->q, 0) : 0;
     d->member = arena_reserve(d->arena, d->member, &d->cap, d->n_members + 1, sizeof(*d->member));
     u->place = (uint32_t)d->n_members;
@@ -160,7 +159,6 @@ static void leave(struct dlpm *d, const struct sched_view *v, uint32_t t, ns_t a
     struct tenant *u = tenant_at(v, t);
     if (--u->live > 0)
         return;
-    u->was_member = true;
     u->left_at = at;
     uint32_t last = d->member[--d->n_members];
     d->member[u->place] = last;

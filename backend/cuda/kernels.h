@@ -87,10 +87,10 @@ cudaError_t attn_combine(cudaStream_t s, const struct attn_args *a, uint32_t dec
 
 /* ---- decode attention under KV policies: each KV head of a sequence reads tokens of its own ----
  *
- * Pages are of one layer and KV head: rows of head_dim elements; row (page * 2 + which) *
- * block_size
- * + offset holds K (which = 0) or V (1) of a token. Lists are in order of row, then KV head; tokens
- * may be in any order. bf16 only, head_dim 64 or 128, at most 16 query heads for each of K and V.
+ * Pages are of one layer and KV head, in rows of head_dim elements: row
+ * (page * 2 + which) * block_size + offset holds K (which = 0) or V (1) of a token. Lists are in
+ * order of row, then KV head; tokens may be in any order. bf16 only, head_dim 64 or 128, at most 16
+ * query heads for each of K and V.
  */
 
 struct kv_attn_args {

@@ -9,24 +9,18 @@ CREATE TEMP TABLE policy(id INTEGER PRIMARY KEY, name);
 INSERT INTO policy(name) VALUES ('lru'), ('lfu'), ('fifo'), ('sieve'), ('s3fifo'), ('gdsf'), ('pgdsf'),
     ('marconi'), ('belady');
 
-SELECT '| ' || trace || ', tokens hit, % | ' || group_concat(share || ' %', ' | ') || ' |' || char(10) || '|---'
-       || group_concat('|---', '') || '|'
-FROM (SELECT DISTINCT trace, CAST(share AS INTEGER) AS share FROM rate WHERE trace LIKE '%conv%' ORDER BY 2)
-GROUP BY trace;
-SELECT '| ' || policy || ' | ' || group_concat(printf('%.1f', hit_rate), ' | ') || ' |'
-FROM (SELECT p.id, r.* FROM rate AS r JOIN policy AS p ON p.name = r.policy WHERE trace LIKE '%conv%'
-      ORDER BY p.id, CAST(share AS INTEGER))
-GROUP BY id ORDER BY id;
-SELECT '';
-SELECT '| ' || trace || ', tokens hit, % | ' || group_concat(share || ' %', ' | ') || ' |' || char(10) || '|---'
-       || group_concat('|---', '') || '|'
-FROM (SELECT DISTINCT trace, CAST(share AS INTEGER) AS share FROM rate WHERE trace LIKE '%synth%' ORDER BY 2)
-GROUP BY trace;
-SELECT '| ' || policy || ' | ' || group_concat(printf('%.1f', hit_rate), ' | ') || ' |'
-FROM (SELECT p.id, r.* FROM rate AS r JOIN policy AS p ON p.name = r.policy WHERE trace LIKE '%synth%'
-      ORDER BY p.id, CAST(share AS INTEGER))
-GROUP BY id ORDER BY id;
-SELECT '';
+CREATE TEMP VIEW cell AS
+SELECT r.trace, p.id, p.name, CAST(r.share AS INTEGER) AS share, r.hit_rate
+FROM rate AS r JOIN policy AS p ON p.name = r.policy ORDER BY trace, id, share;
+
+SELECT line FROM (
+    SELECT trace, 0 AS id, '| ' || trace || ', tokens hit, % | ' || group_concat(share || ' %', ' | ') || ' |'
+           || char(10) || '|---' || group_concat('|---', '') || '|' AS line
+    FROM (SELECT DISTINCT trace, share FROM cell ORDER BY share) GROUP BY trace
+    UNION ALL SELECT trace, id, '| ' || name || ' | ' || group_concat(printf('%.1f', hit_rate), ' | ') || ' |'
+    FROM cell GROUP BY trace, id
+    UNION ALL SELECT DISTINCT trace, 1000, '' FROM cell)
+ORDER BY trace, id;
 SELECT '| in a run, arrivals x ' || load || ' | tokens hit, % | TTFT mean, ms | p99 | in time, % |' || char(10)
        || '|---|---|---|---|---|' || char(10) || group_concat(line, char(10)) || char(10)
 FROM (SELECT json_extract(config, '$."trace.rate_scale"') AS load, p.id,
@@ -40,17 +34,11 @@ FROM (SELECT json_extract(config, '$."trace.rate_scale"') AS load, p.id,
 GROUP BY load ORDER BY load;
 
 .separator "\n"
+CREATE TEMP VIEW curve AS
+SELECT t.trace, p.id, 0 AS share, '"' || p.name || '"' AS line FROM policy AS p, (SELECT DISTINCT trace FROM cell) AS t
+UNION ALL SELECT trace, id, share, share || ' ' || hit_rate FROM cell
+UNION ALL SELECT t.trace, p.id, 1000, char(10) FROM policy AS p, (SELECT DISTINCT trace FROM cell) AS t;
 .once conversation.dat
-SELECT line FROM (
-    SELECT p.id, 0 AS share, '"' || p.name || '"' AS line FROM policy AS p
-    UNION ALL SELECT p.id, CAST(share AS INTEGER), share || ' ' || hit_rate
-    FROM rate JOIN policy AS p ON p.name = policy WHERE trace LIKE '%conv%'
-    UNION ALL SELECT p.id, 1000, char(10) FROM policy AS p)
-ORDER BY id, share;
+SELECT line FROM curve WHERE trace LIKE '%conv%' ORDER BY id, share;
 .once synthetic.dat
-SELECT line FROM (
-    SELECT p.id, 0 AS share, '"' || p.name || '"' AS line FROM policy AS p
-    UNION ALL SELECT p.id, CAST(share AS INTEGER), share || ' ' || hit_rate
-    FROM rate JOIN policy AS p ON p.name = policy WHERE trace LIKE '%synth%'
-    UNION ALL SELECT p.id, 1000, char(10) FROM policy AS p)
-ORDER BY id, share;
+SELECT line FROM curve WHERE trace LIKE '%synth%' ORDER BY id, share;

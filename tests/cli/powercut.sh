@@ -1,7 +1,8 @@
 #!/bin/bash
-# powercut.sh TANDEM DEATHS: the power is cut at each write of `run`, `sweep` and `merge` to their
+# powercut.sh TANDEM DEATHS: the power is cut at writes of `run`, `sweep` and `merge` to their
 # database (deaths.c, the library DEATHS, to preload), which loses any part of what was not synced;
-# a log is cut off at any byte; and a sweep's worker dies at each of its writes. Whatever happens:
+# a log is cut off at a byte; and a sweep's worker dies at a write: at the first few of them, and
+# then at ever fewer. Whatever happens:
 # what was promised is there, no run is there by half, and the sweep goes on to the rows of one that
 # was left alone. Run from the source root; needs the sqlite3 shell.
 set -u
@@ -120,7 +121,7 @@ for ((at = 0; ; at += size / 29)); do
 done
 ((before > points / 2)) || fail "only $before runs were ever in the log"
 
-# ---- a worker dies at each of its writes ----
+# ---- a worker dies at a write ----
 deaths_of_workers=0
 # worker KIND: once and for all, or every time (deaths.c).
 worker() {

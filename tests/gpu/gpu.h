@@ -37,6 +37,21 @@ static inline bool gpu_present(void)
     return false;
 }
 
+/* What main returns of a suite, which it frees. */
+static inline int gpu_tests(Suite *s)
+{
+    SRunner *r = srunner_create(s);
+    int status = NO_GPU;
+
+    if (gpu_present()) {
+        srunner_set_fork_status(r, CK_NOFORK); /* a CUDA context does not survive a fork */
+        srunner_run_all(r, CK_ENV);
+        status = srunner_ntests_failed(r) == 0 ? 0 : 1;
+    }
+    srunner_free(r);
+    return status;
+}
+
 static inline size_t elem_size(enum elem elem)
 {
     return elem == ELEM_F32 ? sizeof(float) : sizeof(uint16_t);

@@ -490,11 +490,7 @@ int main(void)
 {
     Suite *s = suite_create("cuda engine");
     TCase *t = tcase_create("all");
-    SRunner *r;
-    int failed;
 
-    if (!gpu_present())
-        return NO_GPU;
     tcase_set_timeout(t, 300);
     tcase_add_test(t, described);
     tcase_add_loop_test(t, against_float64, 0, 20);
@@ -506,10 +502,5 @@ int main(void)
     tcase_add_test(t, same_tokens_as_the_cpu);
     tcase_add_loop_test(t, refused, 0, 5);
     suite_add_tcase(s, t);
-    r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK); /* a CUDA context does not survive a fork */
-    srunner_run_all(r, CK_ENV);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed == 0 ? 0 : 1;
+    return gpu_tests(s);
 }

@@ -51,17 +51,10 @@ END_TEST
 
 int main(void)
 {
-    if (!gpu_present())
-        return NO_GPU;
     Suite *s = suite_create("gpu executor");
     TCase *t = tcase_create("pressed");
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, nothing_changes, 0, (int)ARRAY_LEN(runs));
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? 1 : 0;
+    return gpu_tests(s);
 }

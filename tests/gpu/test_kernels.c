@@ -510,11 +510,7 @@ int main(void)
     Suite *s = suite_create("kernels");
     TCase *few = tcase_create("few"); /* what compute-sanitizer has time for: scripts/gpu */
     TCase *rest = tcase_create("rest");
-    SRunner *r;
-    int failed;
 
-    if (!gpu_present())
-        return NO_GPU;
     tcase_set_timeout(few, 600);
     tcase_set_timeout(rest, 600);
     tcase_add_loop_test(few, drawn_as_on_the_host, 0, 4);
@@ -534,10 +530,5 @@ int main(void)
     tcase_add_test(rest, what_no_kernel_can_do);
     suite_add_tcase(s, few);
     suite_add_tcase(s, rest);
-    r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK); /* a CUDA context does not survive a fork */
-    srunner_run_all(r, CK_ENV);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed == 0 ? 0 : 1;
+    return gpu_tests(s);
 }
