@@ -45,11 +45,11 @@ errors() {
         sqlite3 -separator ' ' :memory: "SELECT '$run', metric, printf('%+.2f %.2f', error_percent,
             measured) FROM (SELECT json_extract(value, '\$.metric') metric, json_extract(value,
             '\$.error_percent') error_percent, json_extract(value, '\$.measured') measured
-            FROM json_each(readfile('$dir/json'), '\$.all.cells')) WHERE metric NOT LIKE '%p95'"
+            FROM json_each(readfile('$dir/json'), '\$.all.cells')) WHERE metric NOT LIKE '%p95' AND error_percent IS NOT NULL"
         read -r ttft tpot < <(awk -v r="${run%-*}" '$1 == r { print $5, $6 }' "$data/slices")
         awk -v r="$run" -v m="$(attainment "$dir/measured.db" "$ttft" "$tpot")" \
             -v s="$(attainment "$dir/simulated.db" "$ttft" "$tpot")" \
-            'BEGIN { printf "%s slo_attainment %+.2f %.2f\n", r, s - m, m }'
+            'BEGIN { if (m != "" && s != "") printf "%s slo_attainment %+.2f %.2f\n", r, s - m, m }'
     done
 }
 
@@ -120,6 +120,9 @@ bad 'give --out DIR' "$tandem" profile --backend cpu
 bad 'measures nothing' "$tandem" profile --backend roofline --out "$dir/no"
 bad 'raise num_gpu_blocks' profile --out "$dir/no" --set num_gpu_blocks=10
 bad 'max_num_batched_tokens is 8' profile --out "$dir/no" --set max_num_batched_tokens=8
+bad 'fill no block' profile --out "$dir/no" --set max_model_len=16
+profile --out "$dir/few" --batches 3 --set max_num_batched_tokens=16 --set max_num_seqs=24 ||
+    give_up 'a profile with more sequences than tokens in a step'
 bad 'No such file' profile --out "$dir/not/there"
 echo '{"format": "tandem-profile", "version": 2}' >"$dir/cpu/profile.json"
 bad 'not a profile of version 1' "$tandem" calibrate "$dir/cpu" --out "$dir/no.json"

@@ -32,6 +32,7 @@ static void make_run(const char *db)
         {"max_num_seqs", "2"},
         {"num_gpu_blocks", "2000"},
         {"scheduler", "vtc"},
+        {"slo", "[{\"class\":\"c\",\"tenants\":[\"*\"],\"ttft_ms\":50}]"},
     };
     struct run_options options = {.steps = true, .quiet = true};
     struct run_job job;
@@ -46,6 +47,8 @@ static void make_run(const char *db)
           "%s", e.text);
     run_job_release(&job);
 }
+
+static void expect_readable(const char *path);
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -65,6 +68,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     original = mem_alloc(original_size);
     CHECK(fread(original, 1, original_size, f) == original_size, "fuzz: a file", "%s", path);
     fclose(f);
+    expect_readable(path);
     return 0;
 }
 
@@ -189,6 +193,17 @@ static bool replay(const char *path, struct err *e)
 
 static bool (*const readers[])(const char *path, struct err *e) = {merge,    report, check,
                                                                    measured, steps,  replay};
+
+/* Or a reader that refuses whatever it is given would look sound. */
+static void expect_readable(const char *path)
+{
+    for (size_t i = 0; i < ARRAY_LEN(readers); i++) {
+        struct err e = {0};
+
+        CHECK(readers[i](path, &e), "fuzz: every reader takes a sound file", "reader %zu: %s", i,
+              e.text);
+    }
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -164,6 +164,7 @@ static void run(struct lab *l)
 {
     bool ok = lab_run(l);
     CHECK(ok != l->err.set, "fuzz: an error has a message", "%s", l->err.text);
+    CHECK(ok || l->fail_at_step != UINT64_MAX, "fuzz: only a backend fails", "%s", l->err.text);
     if (!ok)
         return;
     expect_all_accounted(l);
