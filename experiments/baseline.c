@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "experiments/metric_names.h"
 #include "experiments/schema.h"
 
 enum { BASELINE_VERSION = 1 };
@@ -29,7 +30,8 @@ static bool bad(const struct reading *r, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
-    return err_set(r->e, "%s: %s; write the baseline again with --update", r->path, what);
+    return err_set(r->e, "%s: %s; restore it, or move it away and write it with --update", r->path,
+                   what);
 }
 
 /* ---- reading ---- */
@@ -67,8 +69,12 @@ static bool read_metric(const struct reading *r, const char *name, const json_t 
 {
     struct check_metric m = {.relative = json_is_true(json_object_get(object, "relative"))};
     const char *better = json_string_value(json_object_get(object, "better"));
-    if (strlen(name) >= sizeof m.name)
-        return bad(r, "metrics: %s: there is no such metric", name);
+    struct metric_name known;
+    size_t i = 0;
+    while (metric_name_at(i, &known) && strcmp(known.name, name) != 0)
+        i++;
+    if (!metric_name_at(i, &known))
+        return bad(r, "metrics: %s: there is no such metric (`tandem list metrics`)", name);
     if (!better || (strcmp(better, "higher") != 0 && strcmp(better, "lower") != 0))
         return bad(r, "metrics: %s: better must be \"higher\" or \"lower\"", name);
     strncpy(m.name, name, sizeof m.name - 1);

@@ -66,7 +66,7 @@ static uint32_t make_room(struct cache_sim *c, uint32_t want)
                  last;
         if (room >= want)
             return want;
-        if (ptree_evict(c->tree, want - (uint32_t)room, &last) == 0)
+        if (ptree_evict(c->tree, ptree_victim(c->tree), want - (uint32_t)room, &last) == 0)
             return (uint32_t)room;
     }
 }

@@ -1,7 +1,6 @@
 /* check_compare.c: see check_compare.h. */
 #include "experiments/check_compare.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 

@@ -1,7 +1,6 @@
 /* check_print.c: see check_print.h. */
 #include "experiments/check_print.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 

@@ -3,7 +3,6 @@
 #include "experiments/commands.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 

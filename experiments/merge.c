@@ -78,12 +78,12 @@ static void release_tables(struct table_list *t)
     mem_free(t->name);
 }
 
-/* The same columns in the same order: the words that describe them may be others. */
-/* By columns, not by their SQL: its comments may change. */
+/* The same columns in the same order: comments may differ, and so may the key, since rows are
+ * copied by the names of their columns. */
 static bool check_table(sqlite3 *db, const char *in, const char *table, struct err *e)
 {
 #define COLUMNS(schema)                                                                            \
-    "(SELECT group_concat(name || ' ' || type || \"notnull\" || pk)"                               \
+    "(SELECT group_concat(name || ' ' || type || (\"notnull\" OR pk))"                             \
     " FROM pragma_table_info(?1, '" schema "'))"
     sqlite3_stmt *stmt =
         query(db, "SELECT 1 WHERE " COLUMNS("main") " = " COLUMNS("part"), table, NULL, e);

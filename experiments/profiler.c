@@ -1,7 +1,6 @@
 #include "experiments/profiler.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #define REPEATS_MIN 3u /* of a point, and up to REPEATS_MAX while they take less than ENOUGH_NS */
@@ -186,7 +185,7 @@ static bool fill(struct profiler *p, struct err *e)
 static void plan_stage(struct profiler *p, uint32_t i)
 {
     uint64_t room = (uint64_t)(FULL * (double)limits_kv_tokens(&p->limits));
-    p->n_seqs = p->limits.max_num_seqs;
+    p->n_seqs = MIN(p->limits.max_num_seqs, p->limits.max_num_batched_tokens);
     for (uint32_t k = 0; k < i; k++)
         p->n_seqs /= FEWER;
     p->n_seqs = MAX(p->n_seqs, 1);
@@ -211,6 +210,11 @@ bool profiler_steps(struct profiler *p, struct err *e)
                        "profile: %llu KV blocks for %u sequences leave no room for two blocks "
                        "each; raise num_gpu_blocks or lower max_num_seqs",
                        (unsigned long long)p->limits.num_gpu_blocks, p->limits.max_num_seqs);
+    if (longest(p) < p->limits.block_size)
+        return err_set(e,
+                       "profile: sequences of %u tokens (max_model_len - 1) fill no block of %u; "
+                       "raise max_model_len or lower block_size",
+                       longest(p), p->limits.block_size);
     for (uint32_t i = 0; before != 1; i++) {
         plan_stage(p, i);
         for (uint32_t k = p->n_seqs; k < before; k++)
@@ -262,10 +266,10 @@ static bool swap_size(struct profiler *p, uint32_t n, struct profile_swaps *to, 
             struct batch b = {.step = p->step++, .n = 1, .seq = &s};
             struct step_cost cost = {0};
             batch_shape_prompt(&b.shape, at, k);
+            p->length[0] = at + k;
             if (!p->ops->step(p->self, &b, &cost, e))
                 return false;
         }
-        p->length[0] = total;
         if (!swap(p, true, n, &took[1][i], e))
             return false;
         let_go(p, 0);

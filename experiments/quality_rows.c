@@ -4,7 +4,6 @@
 #include <jansson.h>
 #include <math.h>
 #include <sqlite3.h>
-#include <string.h>
 
 #include "experiments/db.h"
 #include "experiments/quality.h"

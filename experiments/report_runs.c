@@ -191,7 +191,10 @@ static void name_all(struct report_runs *r)
 
         shorten(run->label, common, brief, sizeof(brief));
         if (several && !strstr(run->label, "trace="))
-            snprintf(brief + strlen(brief), sizeof(brief) - strlen(brief), ", %.50s", run->trace);
+            snprintf(brief + strlen(brief), sizeof(brief) - strlen(brief), "%s%.50s",
+                     *brief ? ", " : "", run->trace);
+        if (!*brief)
+            snprintf(brief, sizeof(brief), "all");
         run->brief = arena_strdup(&r->strings, brief);
         snprintf(name, sizeof(name), "%" PRId64 ": %s", run->id, brief);
         run->name = r->n > 1 ? arena_strdup(&r->strings, name) : run->brief;
@@ -243,7 +246,8 @@ void report_runs_keep_first(struct report_runs *r)
     name_all(r);
 }
 
-bool report_runs_show(const struct report_runs *r, sqlite3 *db, struct err *e)
+bool report_runs_show(const struct report_runs *r, sqlite3 *db, const char *experiment,
+                      struct err *e)
 {
     sqlite3_stmt *stmt = NULL;
     bool row, ok;
@@ -254,14 +258,16 @@ bool report_runs_show(const struct report_runs *r, sqlite3 *db, struct err *e)
                  e);
     for (size_t i = 0; ok && i < r->n; i++) {
         if (!stmt)
-            stmt = db_prepare(db,
-                              "INSERT INTO shown SELECT b.id, ?1, ?2 FROM runs AS a JOIN runs AS b"
-                              " USING (config_hash) WHERE a.id = ?3",
-                              e);
+            stmt = db_prepare(
+                db,
+                "INSERT INTO shown SELECT b.id, ?1, ?2 FROM runs AS a JOIN runs AS b"
+                " USING (config_hash) WHERE a.id = ?3 AND (?4 IS NULL OR b.experiment = ?4)",
+                e);
         ok =
             stmt && ((sqlite3_bind_int64(stmt, 1, (int64_t)i) == SQLITE_OK &&
                       sqlite3_bind_text(stmt, 2, r->run[i].label, -1, SQLITE_STATIC) == SQLITE_OK &&
-                      sqlite3_bind_int64(stmt, 3, r->run[i].id) == SQLITE_OK) ||
+                      sqlite3_bind_int64(stmt, 3, r->run[i].id) == SQLITE_OK &&
+                      sqlite3_bind_text(stmt, 4, experiment, -1, SQLITE_STATIC) == SQLITE_OK) ||
                      db_error(db, e));
         ok = ok && db_step(stmt, &row, e);
         sqlite3_reset(stmt);

@@ -39,7 +39,9 @@ void report_runs_release(struct report_runs *r);
 void report_runs_keep_first(struct report_runs *r);
 
 /* As a table `shown` (run_id, config, label) of this connection, after report_runs_keep_first: all
- * runs of each configuration, which `config` numbers from 0. Made anew at each call. */
-bool report_runs_show(const struct report_runs *r, struct sqlite3 *db, struct err *e) NODISCARD;
+ * runs of each configuration, which `config` numbers from 0, in the experiment (NULL: in any). Made
+ * anew at each call. */
+bool report_runs_show(const struct report_runs *r, struct sqlite3 *db, const char *experiment,
+                      struct err *e) NODISCARD;
 
 #endif

@@ -6,15 +6,12 @@
  * without attention: 1 + pair_cost x (p + n / 2). The clock, taken when the prefix was used last,
  * is the highest priority that has gone. RAGCache averages over the requests that computed a
  * document; a node of the tree is computed once, after which it is another node. */
-#include "sim/prefix.h"
+#include "sim/prefix_clock.h"
 
 struct pgdsf {
-    double clock, pair_cost;
+    struct prefix_clock clock;
+    double pair_cost;
     uint32_t block_tokens;
-};
-
-struct pgdsf_node {
-    double base; /* the clock when it was used last */
 };
 
 static void *pgdsf_open(struct arena *a, const struct params *p, const struct prefix_env *env,
@@ -27,37 +24,23 @@ static void *pgdsf_open(struct arena *a, const struct params *p, const struct pr
     return g;
 }
 
-static void pgdsf_use(void *self, const struct prefix_node_view *v, void *node_state)
-{
-    (void)v;
-    ((struct pgdsf_node *)node_state)->base = ((const struct pgdsf *)self)->clock;
-}
-
 static double pgdsf_priority(void *self, const struct prefix_node_view *v, void *node_state)
 {
     const struct pgdsf *g = self;
     double n = (double)v->n_blocks * g->block_tokens;
     double p = (double)v->depth_blocks * g->block_tokens - n;
     double average = 1 + g->pair_cost * (p + n / 2);
-    return ((const struct pgdsf_node *)node_state)->base + (v->hits + 1.0) * average;
-}
-
-static void pgdsf_evict(void *self, const struct prefix_node_view *v, void *node_state,
-                        uint32_t n_blocks)
-{
-    (void)n_blocks;
-    struct pgdsf *g = self;
-    g->clock = MAX(g->clock, pgdsf_priority(self, v, node_state));
+    return prefix_clock_worth(node_state, (v->hits + 1.0) * average);
 }
 
 const struct prefix_ops prefix_pgdsf = {
     .name = "pgdsf",
     .doc = "prefix-aware GDSF: clock + frequency x work to compute a token again",
     .source = "RAGCache (arXiv 2404.12457)",
-    .node_state_bytes = sizeof(struct pgdsf_node),
+    .node_state_bytes = sizeof(struct prefix_clock_node),
     .open = pgdsf_open,
-    .on_insert = pgdsf_use,
-    .on_access = pgdsf_use,
-    .on_evict = pgdsf_evict,
+    .on_insert = prefix_clock_use,
+    .on_access = prefix_clock_use,
+    .on_evict = prefix_clock_evict,
     .priority = pgdsf_priority,
 };

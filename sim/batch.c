@@ -131,6 +131,13 @@ static req_id choose_victim(struct replica *r, uint64_t need, req_id requester,
     return v;
 }
 
+/* It can never go on: it leaves, and what it held is free. */
+static void refuse(struct replica *r, struct forming *fm, req_id id)
+{
+    replica_refuse(r, id, "capacity");
+    fm->refused = true;
+}
+
 /* The policy sends residents away ahead of need. */
 static void move_out(struct replica *r, struct forming *fm)
 {
@@ -141,8 +148,7 @@ static void move_out(struct replica *r, struct forming *fm)
             return;
         expect_resident(r, "kv_move", id);
         if (outgrown(r, id)) {
-            replica_refuse(r, id, "capacity");
-            fm->refused = true;
+            refuse(r, fm, id);
             continue;
         }
         blocks_preempt(r, id, mode);
@@ -165,7 +171,7 @@ static enum room make_room(struct replica *r, struct forming *fm, req_id id, uin
         uint64_t total = blocks_resident_units(r, q, q->info.computed + n);
         uint64_t need = blocks_growth(r, q, q->info.computed + n);
         if (total > r->kv.capacity) {
-            replica_refuse(r, id, "capacity");
+            refuse(r, fm, id);
             return ROOM_REFUSED;
         }
         if (blocks_available_units(r) + r->leaving_units >= need + r->claimed_units) {
@@ -178,8 +184,7 @@ static enum room make_room(struct replica *r, struct forming *fm, req_id id, uin
             return ROOM_STALLED;
         batch_drop(r, fm, v);
         if (outgrown(r, v)) {
-            replica_refuse(r, v, "capacity");
-            fm->refused = true;
+            refuse(r, fm, v);
             if (v == id)
                 return ROOM_REFUSED;
             continue;
@@ -236,7 +241,6 @@ static void form_residents(struct replica *r, struct forming *fm)
               "%s.select_run: more than max_num_seqs = %u requests", r->ops->name,
               r->limits.max_num_seqs);
         enum room room = make_room(r, fm, id, tokens);
-        fm->refused = fm->refused || room == ROOM_REFUSED;
         if (room == ROOM_YES)
             batch_add(r, fm, id, tokens);
         else if (room == ROOM_VICTIM)
@@ -345,7 +349,7 @@ static enum try_result try_admit(struct replica *r, struct forming *fm, req_id i
     uint32_t load = q->host_tokens > cached ? q->host_tokens - cached : 0;
     uint32_t want = wanted(q);
     uint64_t need = admission_need(r, q, load > 0 ? load : MIN(want, fm->budget));
-    uint64_t reserve = need, promised = r->promised_units;
+    uint64_t reserve = need, promised = r->promised_units, own = q->own_units;
     if (r->ops->reserve != NULL)
         reserve = r->ops->reserve(r->sched, replica_view(r), id, need);
     if (r->ops->committed != NULL)
@@ -371,8 +375,7 @@ static enum try_result try_admit(struct replica *r, struct forming *fm, req_id i
         return res;
     }
     if (r->limits.kv_admission == KV_ADMISSION_RESERVE) {
-        q->promised_units =
-            need - (blocks_resident_units(r, q, cached + n) - blocks_resident_units(r, q, cached));
+        q->promised_units = need - MIN(need, q->own_units - own);
         r->promised_units += q->promised_units;
     }
     blocks_hit(r, q);
@@ -469,7 +472,7 @@ bool form_batch(struct replica *r)
     if (fm.f->batch.n == 0 && !fm.preempted && r->ops->select_run != NULL && r->running.n > 0)
         form_residents(r, &fm);
     metrics_decide_end(r->sim->metrics);
-    if (fm.preempted) /* there is room that was not there when somebody was refused */
+    if (fm.preempted || fm.refused) /* there is room that was not there when somebody had to wait */
         r->refusals_hold = false;
     if (fm.f->batch.n == 0) /* when the only one to run has gone, those waiting have their turn */
         return (fm.preempted || fm.refused) && r->n_flight == 0 ? form_batch(r) : false;

@@ -164,11 +164,12 @@ void blocks_publish(struct replica *r, struct request *q)
 /* The tree's next victim loses its last blocks. */
 static uint32_t evict(struct replica *r, uint32_t want, uint64_t *last)
 {
+    uint32_t victim = ptree_victim(r->tree);
     if (holder(r) == NULL)
-        return ptree_evict(r->tree, want, last);
+        return ptree_evict(r->tree, victim, want, last);
     r->n_runs = 0;
-    ptree_path(r->tree, ptree_victim(r->tree), &r->runs, &r->n_runs, &r->runs_cap);
-    uint32_t gone = ptree_evict(r->tree, want, last);
+    ptree_path(r->tree, victim, &r->runs, &r->n_runs, &r->runs_cap);
+    uint32_t gone = ptree_evict(r->tree, victim, want, last);
     holder(r)->evict(r->backend, r->runs, r->n_runs, gone);
     return gone;
 }

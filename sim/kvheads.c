@@ -50,14 +50,15 @@ static bool read_line(char *line, uint32_t layers, uint32_t heads, double *value
 bool kv_heads_read(const char *path, uint32_t layers, uint32_t heads, double *value, struct err *e)
 {
     FILE *f = fopen(path, "r");
-    char line[256];
+    char *line = NULL;
+    size_t size = 0;
     uint32_t number = 0;
     if (f == NULL)
         return err_set(e, "%s: %s; kv.heads names a file of lines LAYER HEAD VALUE", path,
                        strerror(errno));
     for (uint32_t i = 0; i < layers * heads; i++)
         value[i] = (double)NAN;
-    while (!e->set && fgets(line, sizeof(line), f) != NULL) {
+    while (!e->set && getline(&line, &size, f) >= 0) {
         number++;
         if (!read_line(line, layers, heads, value))
             err_set(e,
@@ -65,6 +66,9 @@ bool kv_heads_read(const char *path, uint32_t layers, uint32_t heads, double *va
                     "and a value from 0, each once",
                     path, number, layers, heads);
     }
+    if (!e->set && ferror(f))
+        err_set(e, "%s: %s; check the disk", path, strerror(errno));
+    free(line);
     (void)fclose(f);
     for (uint32_t i = 0; !e->set && i < layers * heads; i++)
         if (isnan(value[i]))

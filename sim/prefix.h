@@ -8,8 +8,8 @@
  *   - by `priority`: the tree keeps candidates in a heap and takes the lowest, ties by node number.
  *     Asked when a node becomes a candidate; it must not depend on anything that changes before the
  *     node is offered anew, except that of `per_block` policies, which is that of its last block;
- *   - by `victim`: the policy keeps an order of its own and names one. Asked again without a change
- *     in between, it must name the same.
+ *   - by `victim`: the policy keeps an order of its own and names one, which then goes, whole or in
+ *     part; asking may change that order.
  *
  * Per-node state (`node_state_bytes`, zeroed) lives and dies with the node. When a node is split,
  * both halves start from a copy of the state. Exactly one of priority and victim is there; any

@@ -474,9 +474,8 @@ void ptree_path(const struct ptree *t, uint32_t node, struct key_run **out, size
     }
 }
 
-uint32_t ptree_evict(struct ptree *t, uint32_t want, uint64_t *last)
+uint32_t ptree_evict(struct ptree *t, uint32_t id, uint32_t want, uint64_t *last)
 {
-    uint32_t id = ptree_victim(t);
     if (want == 0 || id == PTREE_ROOT)
         return 0;
     uint32_t parent = at(t, id)->parent, n = at(t, id)->edge.n_blocks;

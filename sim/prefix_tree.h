@@ -67,15 +67,16 @@ uint32_t ptree_unpin(struct ptree *t, uint32_t node, bool touch);
  * (a request's private tail). `removed` says how many were; returns the number cached. */
 uint32_t ptree_unpin_drop(struct ptree *t, uint32_t node, uint32_t n_blocks, uint32_t *removed);
 
-/* The node whose tail ptree_evict takes next; PTREE_ROOT: nothing is evictable. */
+/* Whose tail is to go next, as the policy says; PTREE_ROOT: nothing is evictable. Ask once for an
+ * eviction: a policy's order may change with it. */
 uint32_t ptree_victim(const struct ptree *t);
 
 /* The keys of the path from the root to `node`, appended to `out` (grown with mem_reserve). */
 void ptree_path(const struct ptree *t, uint32_t node, struct key_run **out, size_t *n, size_t *cap);
 
-/* Removes one unpinned leaf's tail: up to `want` blocks of the node the policy picks. Returns how
- * many went (0: nothing is evictable) and the hash of the last one gone in *last. */
-uint32_t ptree_evict(struct ptree *t, uint32_t want, uint64_t *last);
+/* Removes up to `want` blocks of the victim's tail. Returns how many went (0: there is no victim)
+ * and the hash of the last one gone in *last. */
+uint32_t ptree_evict(struct ptree *t, uint32_t victim, uint32_t want, uint64_t *last);
 
 uint64_t ptree_cached_blocks(const struct ptree *t); /* unpinned */
 uint64_t ptree_pinned_blocks(const struct ptree *t);

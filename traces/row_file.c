@@ -92,7 +92,13 @@ bool row_file_open(struct row_file *f, const char *path, struct err *e)
         return false;
     }
     f->file = gzdopen(fd, compress ? "wb" : "wbT");
-    CHECK(f->file, "gzdopen", "fd %d", fd);
+    if (!f->file) { /* no memory */
+        close(fd);
+        unlink(f->part);
+        failed(f, "no memory to write it", e);
+        release(f);
+        return false;
+    }
     return true;
 }
 

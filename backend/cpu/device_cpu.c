@@ -127,19 +127,28 @@ static void check_step(const struct cpu *c, const struct forward *f)
               f->q_start[f->n_seqs] == f->n_tokens,
           "device: a step fits", "%u seqs, %u tokens", f->n_seqs, f->n_tokens);
     for (uint32_t s = 0; s < f->n_seqs; s++) {
+        uint32_t n = f->q_start[s + 1] - f->q_start[s];
+
+        CHECK(f->q_start[s + 1] > f->q_start[s] && f->context[s] + n <= d->max_context,
+              "device: a sequence fits", "%u tokens behind %u", n, f->context[s]);
+    }
+    for (uint32_t i = 0; i < f->n_tokens; i++)
+        CHECK(f->token[i] < c->weights.arch.vocab, "device: tokens exist", "%u of %u", f->token[i],
+              c->weights.arch.vocab);
+}
+
+static void check_tables(const struct device_config *d, const struct forward *f)
+{
+    for (uint32_t s = 0; s < f->n_seqs; s++) {
         uint32_t end = f->context[s] + f->q_start[s + 1] - f->q_start[s];
         uint32_t blocks = f->table_start[s + 1] - f->table_start[s];
 
-        CHECK(f->q_start[s + 1] > f->q_start[s] && end <= d->max_context &&
-                  blocks >= div_ceil_u32(end, d->block_size),
-              "device: a table covers its sequence", "%u tokens, %u blocks", end, blocks);
+        CHECK(blocks >= div_ceil_u32(end, d->block_size), "device: a table covers its sequence",
+              "%u tokens, %u blocks", end, blocks);
     }
     for (uint32_t i = 0; i < f->table_start[f->n_seqs]; i++)
         CHECK(f->block[i] < d->n_blocks, "device: blocks exist", "%u of %u", f->block[i],
               d->n_blocks);
-    for (uint32_t i = 0; i < f->n_tokens; i++)
-        CHECK(f->token[i] < c->weights.arch.vocab, "device: tokens exist", "%u of %u", f->token[i],
-              c->weights.arch.vocab);
 }
 
 static double now_ns(void)
@@ -158,6 +167,7 @@ static bool forward_cpu(void *self, const struct forward *f, struct forward_resu
 
     (void)e;
     check_step(c, f);
+    check_tables(&c->config, f);
     if (c->config.high_precision)
         forward_f64(c, f, NULL, r);
     else
@@ -195,15 +205,12 @@ static bool kv_forward_cpu(void *self, const struct forward *f, const struct kv_
     struct cpu *c = self;
     double began = now_ns();
 
-    CHECK(f->n_seqs <= c->config.max_seqs && f->n_tokens <= c->config.max_tokens,
-          "device: a step fits", "%u seqs, %u tokens", f->n_seqs, f->n_tokens);
+    check_step(c, f);
     for (uint32_t i = 0; i < f->n_seqs; i++) {
-        uint32_t n = f->q_start[i + 1] - f->q_start[i];
-
-        CHECK(f->context[i] + n <= c->config.max_context &&
-                  kv->sequence[i] < c->store->config.n_sequences,
-              "device: a step fits", "sequence %u, %u tokens", kv->sequence[i], f->context[i] + n);
-        if (!kv_begin(c->store, kv->sequence[i], f->context[i], n, kv->prompt[i], e))
+        CHECK(kv->sequence[i] < c->store->config.n_sequences, "device: sequences exist", "%u of %u",
+              kv->sequence[i], c->store->config.n_sequences);
+        if (!kv_begin(c->store, kv->sequence[i], f->context[i], f->q_start[i + 1] - f->q_start[i],
+                      kv->prompt[i], e))
             return false;
     }
     if (c->config.high_precision)

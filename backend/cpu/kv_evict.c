@@ -5,7 +5,6 @@
  * budget. By then the statistics are those of the step before, which is all there is anyway. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "backend/cpu/kv_store.h"
 

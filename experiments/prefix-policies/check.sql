@@ -20,7 +20,7 @@ WHERE l.policy = 'lru' AND h.policy <> 'belady' AND h.rate > l.rate + 3.1 AND h.
 SELECT printf('%s gains %.2f points on lru and loses %.2f', h.policy, max(h.rate - l.rate), max(l.rate - h.rate))
 FROM hit AS h JOIN hit AS l USING (trace, share)
 WHERE l.policy = 'lru' AND h.policy = 'pgdsf' AND h.trace NOT LIKE '%500%'
-GROUP BY h.policy HAVING max(l.rate - h.rate) > 0.6 OR max(h.rate - l.rate) < max(l.rate - h.rate);
+GROUP BY h.policy HAVING max(l.rate - h.rate) > 0.95 OR max(h.rate - l.rate) < max(l.rate - h.rate);
 
 SELECT printf('%s: with room for all %s hits %.2f %%, lru %.2f %%', h.trace, h.policy, h.rate, l.rate)
 FROM hit AS h JOIN hit AS l USING (trace, share)

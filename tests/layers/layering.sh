@@ -32,7 +32,7 @@ may_include() {
 }
 
 plain='base|arena|params|limits|hash|rng|names'
-policy="$plain|scheduler|router|kvpolicy|kvrule|kvheads|kvrule|kvheads|prefix|predictor|view|request|tenant_queue|u64_map|prefix_order|prefix_queue|prefix_dfs|token_ratio|wait_order|hold|levels|step_time"
+policy="$plain|scheduler|router|kvpolicy|kvrule|kvheads|prefix|prefix_clock|predictor|view|request|tenant_queue|u64_map|prefix_order|prefix_queue|prefix_dfs|token_ratio|wait_order|hold|levels|step_time"
 formats='sqlite3|jansson|zlib|yaml|cuda|cublas'
 may_include sim 'sim/[a-z0-9_]+\.h' "$formats"
 may_include policies "sim/($policy)\.h|policies/registry\.(h|def)" "$formats|gsl"

@@ -85,6 +85,18 @@ static void share(struct lab *l, struct segment (*seg)[2], uint64_t seed)
     }
 }
 
+/* Any but Belady's, which needs the future. */
+static const struct prefix_ops *prefix_drawn(uint64_t seed)
+{
+    struct rng g;
+    size_t n = 0;
+    rng_init(&g, seed, "prefix");
+    while (prefix_at(n) != NULL)
+        n++;
+    const struct prefix_ops *ops = prefix_at(rng_below(&g, n));
+    return strcmp(ops->name, "belady") == 0 ? prefix_find("s3fifo") : ops;
+}
+
 static void run(struct lab *l, uint64_t seed)
 {
     static const char *const schedulers[] = {"fcfs", "vtc", "lpm"};
@@ -98,6 +110,7 @@ static void run(struct lab *l, uint64_t seed)
     l->scheduler = seed % 4 == 3 ? &whole : scheduler_find(schedulers[seed % 4]);
     l->limits.enable_prefix_caching = seed % 9 != 0;
     l->limits.units_per_block = 1 + seed % 3;
+    l->prefix = prefix_drawn(seed);
     if (seed % 2 == 0) {
         l->limits.preempt = PREEMPT_SWAP;
         l->limits.host_blocks = l->limits.num_gpu_blocks / (1 + seed % 3);

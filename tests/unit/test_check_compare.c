@@ -300,11 +300,12 @@ static const struct {
     {"{\"tandem_baseline\": 1, \"schema\": 9}", "version 1, schema 9"},
     {"{\"tandem_baseline\": 1}", "version 1, schema 0"},
     {HEAD "\"points\": []}", "no metrics"},
-    {HEAD "\"metrics\": {\"x\": 3}}", "better must be"},
-    {HEAD "\"metrics\": {\"x\": {\"better\": \"lower\", \"tolerance\": -1}}}", "at least 0"},
-    {HEAD "\"metrics\": {\"x\": {\"better\": \"lower\", \"matters\": \"1\"}}}", "at least 0"},
-    {HEAD "\"metrics\": {\"a_name_longer_than_any_metric_could_have\": {\"better\": \"lower\"}}}",
-     "no such metric"},
+    {HEAD "\"metrics\": {\"jain_index\": 3}}", "better must be"},
+    {HEAD "\"metrics\": {\"jain_index\": {\"better\": \"lower\", \"tolerance\": -1}}}",
+     "at least 0"},
+    {HEAD "\"metrics\": {\"jain_index\": {\"better\": \"lower\", \"matters\": \"1\"}}}",
+     "at least 0"},
+    {HEAD "\"metrics\": {\"ttft_ms_p9x\": {\"better\": \"lower\"}}}", "no such metric"},
     {HEAD METRICS "\"points\": {}}", "no points"},
     {HEAD METRICS "\"points\": [1]}", "lacks its point"},
     {HEAD METRICS POINT("\"jain_index\": {}"), "without seeds"},
@@ -314,11 +315,11 @@ static const struct {
     {HEAD METRICS POINT("\"jain_index\": {\"1\": NaN}"), "baseline.json:1:"},
     {HEAD METRICS POINT("\"jain_index\": {\"1\": 1e999}"), "baseline.json:1:"},
     {HEAD METRICS POINT("\"jain_index\": {\"1\": \"1\"}"), "is no number"},
-    {HEAD "\"metrics\": {\"a\": {\"better\": \"lower\"}, \"b\": {\"better\": \"lower\"}}, " POINT(
-         "\"a\": {\"1\": 1}, \"b\": {\"2\": 1}"),
+    {HEAD "\"metrics\": {\"jain_index\": {\"better\": \"lower\"}, \"ttft_ms_p99\": {\"better\": "
+          "\"lower\"}}, " POINT("\"jain_index\": {\"1\": 1}, \"ttft_ms_p99\": {\"2\": 1}"),
      "has no seed"},
-    {HEAD "\"metrics\": {\"a\": {\"better\": \"lower\"}, \"b\": {\"better\": \"lower\"}}, " POINT(
-         "\"a\": {\"1\": 1}"),
+    {HEAD "\"metrics\": {\"jain_index\": {\"better\": \"lower\"}, \"ttft_ms_p99\": {\"better\": "
+          "\"lower\"}}, " POINT("\"jain_index\": {\"1\": 1}"),
      "has 0 seeds"},
 };
 

@@ -213,6 +213,17 @@ START_TEST(test_all_or_nothing)
 }
 END_TEST
 
+/* `timeline` had no key once, and there was no table of claims. */
+START_TEST(test_older_file)
+{
+    sql("b.db", "DROP TABLE experiments; DROP TABLE timeline; CREATE TABLE timeline (run_id INTEGER"
+                " NOT NULL REFERENCES runs (id) ON DELETE CASCADE, at_ns INTEGER NOT NULL, series"
+                " TEXT NOT NULL, value REAL);" RUN(1, "g", 1, "d", "2026-01-01", 5));
+    check_merge("b.db", MERGE_LATER, 1, 0, 0);
+    check_answer("out.db", ALL_ROWS, "1 2 1 1 1 1 1 1");
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("merge");
@@ -220,6 +231,7 @@ int main(void)
     suite_add_tcase(s, t);
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, test_every_row_once);
+    tcase_add_test(t, test_older_file);
     tcase_add_loop_test(t, test_later_stands, 0, 2);
     tcase_add_test(t, test_new_stands);
     tcase_add_test(t, test_quality_of_no_run);

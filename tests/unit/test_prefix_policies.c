@@ -6,6 +6,8 @@
 
 #include "experiments/cache_replay.h"
 #include "policies/registry.h"
+#include "sim/arena.h"
+#include "sim/prefix_tree.h"
 #include "sim/rng.h"
 #include "tests/support/memory_trace.h"
 #include "tests/support/shared_trace.h"
@@ -329,6 +331,45 @@ START_TEST(on_paths)
 }
 END_TEST
 
+/* ---- Greedy-Dual's clock ---- */
+
+static uint32_t add_leaf(struct ptree *t, uint64_t stream, uint32_t n_blocks)
+{
+    const struct key_run run = {.stream = stream, .n = n_blocks};
+    uint32_t added, revived;
+    uint32_t node = ptree_extend(t, PTREE_ROOT, &run, 1, &added, &revived);
+    (void)ptree_unpin(t, node, false);
+    return node;
+}
+
+/* Blocks that go one by one move the clock no further than all at once: so the same one is next,
+ * which under gdsf is the long prefix that came after, and not the short one that was there. */
+START_TEST(one_by_one_or_at_once)
+{
+    static const char *const ids[] = {"gdsf", "pgdsf"};
+    static const uint32_t wants[] = {100, 1, 7};
+    const struct prefix_ops *ops = prefix_find(ids[_i]);
+    for (size_t i = 0; i < ARRAY_LEN(wants); i++) {
+        const struct prefix_env env = {.block_tokens = 10, .pair_cost = 1e-4};
+        struct params none = {.n = 0};
+        struct arena arena;
+        struct err e = {0};
+        uint64_t last;
+        arena_init(&arena);
+        struct ptree *t = ptree_open(ops, ops->open(&arena, &none, &env, &e));
+        uint32_t first = add_leaf(t, 1, 100);
+        for (uint32_t gone = 0; gone < 99;)
+            gone += ptree_evict(t, ptree_victim(t), MIN(wants[i], 99 - gone), &last);
+        uint32_t brief = add_leaf(t, 2, 60);
+        ck_assert_uint_eq(ptree_evict(t, first, 1, &last), 1);
+        uint32_t late = add_leaf(t, 3, 100);
+        ck_assert_uint_eq(ptree_victim(t), _i == 0 ? late : brief);
+        ptree_close(t);
+        arena_release(&arena);
+    }
+}
+END_TEST
+
 /* ---- Mooncake ---- */
 
 /* Block hit rates in per cent at 1,830, 18,300 and 55,000 blocks, blocks as independent objects, of
@@ -395,6 +436,7 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_loop_test(tc, as_the_oracle_says, 0, (int)ARRAY_LEN(oracles));
     tcase_add_test(tc, on_paths);
+    tcase_add_loop_test(tc, one_by_one_or_at_once, 0, 2);
     tcase_add_loop_test(tc, on_mooncake, 0, (int)ARRAY_LEN(mooncake));
     suite_add_tcase(s, tc);
     SRunner *sr = srunner_create(s);

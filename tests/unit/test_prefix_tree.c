@@ -261,7 +261,7 @@ static void play(struct ptree *t, const struct op *op, struct holder *h)
         *h = (struct holder){0};
         break;
     case EVICT:
-        ck_assert_uint_eq(ptree_evict(t, op->max, &last), op->a);
+        ck_assert_uint_eq(ptree_evict(t, ptree_victim(t), op->max, &last), op->a);
         n_runs = strlen(op->path);
         if (n_runs > 0)
             ck_assert_uint_eq(last, hash_of(op->path[n_runs - 1], (uint32_t)n_runs - 1));
@@ -413,7 +413,7 @@ START_TEST(test_many_nodes)
     for (uint32_t i = 0; i < 2 * n; i++) {
         struct key_run r = {i, 7, 1};
         if (i >= n) { /* room for one: the oldest goes */
-            ck_assert_uint_eq(ptree_evict(t, 1, &last), 1);
+            ck_assert_uint_eq(ptree_evict(t, ptree_victim(t), 1, &last), 1);
             ck_assert_uint_eq(last, content_block_hash(&(struct key_run){i - n, 7, 1}, 0));
         }
         uint32_t node = ptree_extend(t, PTREE_ROOT, &r, 1, &added, &revived);
@@ -620,7 +620,7 @@ static void random_evict(struct world *w)
 {
     uint64_t hash = 0;
     uint32_t want = 1 + below(w, 5);
-    uint32_t gone = ptree_evict(w->t, want, &hash);
+    uint32_t gone = ptree_evict(w->t, ptree_victim(w->t), want, &hash);
     ck_assert_uint_le(gone, want);
     ck_assert_int_eq(gone == 0, oracle_victim(&w->o) == 0);
     for (uint32_t i = 0; i < gone; i++) {

@@ -232,6 +232,27 @@ START_TEST(test_page)
 }
 END_TEST
 
+/* The same configurations in two experiments: only the runs of the one that is asked for. */
+START_TEST(test_page_of_one_experiment)
+{
+    struct report_pictures pictures = {.n = 0};
+    struct err e = {0};
+    char *page;
+
+    run_sql("INSERT INTO runs (id, experiment, config_hash, seed, rep, trace, kv_policy, replicas,"
+            " clock, slo_source) SELECT id + 100, 'other', config_hash, seed + 7, 0, trace,"
+            " kv_policy, 1, clock, slo_source FROM runs");
+    ck_assert_msg(report_html(db, "e<i>", dir, &pictures, &e), "%s", e.text);
+    page = read_file("report.html");
+    ck_assert_ptr_null(strstr(page, "not this"));
+    free(page);
+    ck_assert_msg(report_html(db, NULL, dir, &pictures, &e), "%s", e.text);
+    page = read_file("report.html");
+    check_has(page, "not this");
+    free(page);
+}
+END_TEST
+
 /* Latencies of a lossy policy do not stand alone; a database of an older program has no claims. */
 START_TEST(test_page_says_what_was_not_measured)
 {
@@ -468,6 +489,7 @@ int main(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_set_timeout(t, 60);
     tcase_add_test(t, test_page);
+    tcase_add_test(t, test_page_of_one_experiment);
     tcase_add_test(t, test_page_says_what_was_not_measured);
     tcase_add_test(t, test_page_with_pictures);
     tcase_add_test(t, test_traces);
