@@ -270,7 +270,8 @@ bool report_html(sqlite3 *db, const char *experiment, const char *dir,
 
     if (ok && (ok = report_runs_load(&p.configs, db, experiment, ALL_RUNS, e))) {
         report_runs_keep_first(&p.configs);
-        ok = report_runs_show(&p.configs, db, p.experiment, e) && report_make_dir(dir, e) && write_page(&p, e);
+        ok = report_runs_show(&p.configs, db, p.experiment, e) && report_make_dir(dir, e) &&
+             write_page(&p, e);
         report_runs_release(&p.configs);
     }
     report_runs_release(&p.all);
